@@ -1,0 +1,1 @@
+"""Keydesk: the key desk in a team's Slack."""

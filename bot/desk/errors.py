@@ -1,0 +1,123 @@
+"""Every error that somebody catches.
+
+DeskError                    the desk says no, or not now; `str()` of it is safe to show
+├── Refused                  the actor may not; recorded in the audit log
+│   ├── NotWelcome           not a full, living, human member of this team
+│   ├── NotAllowed           a member, but not one who may do this
+│   └── NotYours             somebody else's grant or link
+├── DraftRejected            a draft that cannot be asked for; names the field
+├── Superseded               somebody, or time, was faster; carries the state found
+├── NotThere                 no such request, grant or link in this team
+├── AlreadyDelivered         this delivery of Slack's was acted on before
+└── Unavailable              the directory (Slack) cannot be asked now
+
+ProviderError                a provider call that did not do what was asked
+├── ProviderAuth             the desk's credential is missing or wrong
+├── ProviderForbidden        the credential may not do this
+├── ProviderNotFound         the project or key is not there
+├── ProviderInvalid          the provider does not accept this
+├── ProviderRateLimited      asked too often; `retry_after` in seconds
+├── ProviderTransient        it did not happen, and may later
+└── OutcomeUnknown           it may have happened, or may yet
+
+Undeliverable                this recipient can never be reached (gone, or no such channel)
+PolicyFlaw                   a policy file that cannot be used; names line and mend
+EnvelopeDamaged              an envelope that does not open
+"""
+
+
+class DeskError(Exception):
+    """The desk says no, or not now. The message is written for the person who asked."""
+
+
+class Refused(DeskError):
+    """The actor may not do this."""
+
+
+class NotWelcome(Refused):
+    """The actor is not a full, living, human member of this team."""
+
+
+class NotAllowed(Refused):
+    """The actor is a member, but not one who may do this."""
+
+
+class NotYours(Refused):
+    """The grant or link belongs to somebody else."""
+
+
+class DraftRejected(DeskError):
+    """A draft that cannot be asked for. `field` names the draft's attribute the reason sits on."""
+
+    def __init__(self, field: str, because: str) -> None:
+        super().__init__(because)
+        self.field = field
+        self.because = because
+
+
+class Superseded(DeskError):
+    """The thing is no longer in the state that this act starts from. `found` is the state it is in."""
+
+    def __init__(self, message: str, *, found: str) -> None:
+        super().__init__(message)
+        self.found = found
+
+
+class NotThere(DeskError):
+    """No such request, grant or link in this team."""
+
+
+class AlreadyDelivered(DeskError):
+    """This very delivery was acted on before; there is nothing left to do."""
+
+
+class Unavailable(DeskError):
+    """The directory cannot be asked now, so nothing is allowed now."""
+
+
+class ProviderError(Exception):
+    """A provider call that did not do what was asked. Never carries a response body or a key's value."""
+
+
+class ProviderAuth(ProviderError):
+    """The desk's credential at the provider is missing or wrong."""
+
+
+class ProviderForbidden(ProviderError):
+    """The desk's credential may not do this."""
+
+
+class ProviderNotFound(ProviderError):
+    """The project or key is not there."""
+
+
+class ProviderInvalid(ProviderError):
+    """The provider does not accept this."""
+
+
+class ProviderRateLimited(ProviderError):
+    """Asked too often. `retry_after` is in seconds."""
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class ProviderTransient(ProviderError):
+    """It certainly did not happen, and may succeed later."""
+
+
+class OutcomeUnknown(ProviderError):
+    """It may have happened, or may happen yet: look for the marker, never retry blindly."""
+
+
+class Undeliverable(Exception):
+    """This recipient can never be reached: gone, or no such channel."""
+
+
+class PolicyFlaw(Exception):
+    """A policy file that cannot be used. The message names line and mend; there may be several lines of it."""
+
+
+class EnvelopeDamaged(Exception):
+    """An envelope that does not open: wrong seed, wrong context, or changed bytes."""

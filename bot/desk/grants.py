@@ -1,0 +1,496 @@
+"""Pick up, reveal, acknowledge, revoke.
+
+Approval mints nothing. A pick-up stores its intention, mints, and seals the key behind a link; the reveal hands the
+envelope to one session, whose acknowledgement destroys it. A key is revoked in two steps: the decision to, committed
+with its audit entry, and the carrying out, which lasts until the provider said that it is gone.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from bot.desk import envelope
+from bot.desk.approvers import Approvers
+from bot.desk.audit import Act, stamp
+from bot.desk.bell import Bell
+from bot.desk.door import Door
+from bot.desk.errors import (
+    AlreadyDelivered,
+    NotAllowed,
+    NotThere,
+    NotYours,
+    OutcomeUnknown,
+    ProviderError,
+    ProviderRateLimited,
+    Superseded,
+)
+from bot.desk.ids import new_id
+from bot.desk.model import (
+    Actor,
+    Context,
+    Grant,
+    Handover,
+    Key,
+    Link,
+    Minted,
+    NoticeKind,
+    Sealed,
+    Session,
+    Story,
+)
+from bot.desk.ports import Clock, Provider, Random, Store, Transaction
+from bot.desk.requests import new_notice, tell
+from bot.desk.states import GrantState, KeyState, LinkState
+
+log = logging.getLogger(__name__)
+
+LINK_LIVES = timedelta(minutes=15)
+LEASE = timedelta(minutes=2)  # from claim to acknowledgement; the page needs a moment, a reload a few seconds
+MINT_PATIENCE = timedelta(seconds=25)  # after this a mint's outcome counts as unknown
+QUARANTINE = timedelta(minutes=10)  # how long a mint of unknown outcome may still land: longer than any time-out
+FIRST_RETRY = timedelta(seconds=5)
+LONGEST_RETRY = timedelta(minutes=15)
+
+Thing = TypeVar("Thing")
+
+
+class Grants:
+    """The life of a grant, its keys and their links."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        door: Door,
+        approvers: Approvers,
+        providers: Mapping[str, Provider],
+        bell: Bell,
+        clock: Clock,
+        random: Random,
+        public_url: str,
+    ) -> None:
+        self._store = store
+        self._door = door
+        self._approvers = approvers
+        self._providers = providers
+        self._bell = bell
+        self._clock = clock
+        self._random = random
+        self._public_url = public_url
+
+    # ---- pick up
+
+    async def pick_up(self, actor: Actor, grant_id: str, *, delivery: str) -> Key:
+        """Stores the intention to mint a key; `issue` carries it out. A retried `delivery` starts nothing.
+
+        A holder who lost the link picks up again: the sealed key behind it is revoked, unread. Raises `Superseded`
+        when a key is being minted already or the grant is over, `NotYours`, `AlreadyDelivered`.
+        """
+        await self._door.admit(actor, to=Act.PICK_UP_STARTED, subject=grant_id)
+        grant = await self._grant(actor.team, grant_id)
+        if grant.holder != actor.id:
+            refusal = NotYours("This key is for somebody else. `/apikey request` asks for one of your own.")
+            raise await self._door.refuse(actor, refusal, to=Act.PICK_UP_STARTED, subject=grant_id)
+        now = self._clock()
+        key_id = new_id("k", self._random)
+        scope = grant.draft.scope
+        key = Key(
+            team=grant.team,
+            id=key_id,
+            grant_id=grant.id,
+            provider=scope.provider,
+            project=scope.project,
+            marker=f"keydesk-{key_id}",
+            state=KeyState.MINTING,
+            intended_at=now,
+        )
+
+        def act(tx: Transaction) -> None:
+            if not tx.first_time(actor.team, delivery, now):
+                raise AlreadyDelivered("This click was taken already.")
+            grant = _present(tx.grant(actor.team, grant_id))
+            if grant.state not in (GrantState.READY, GrantState.DELIVERING):
+                raise Superseded(_WHY_NOT_PICK_UP[grant.state], found=grant.state)
+            if grant.state is GrantState.DELIVERING:
+                self._put_away(tx, grant, now, because="picked up again")
+            tx.add(key)
+            tx.move(grant, GrantState.ISSUING, key_id=key.id)
+            tx.redraw(grant.team, grant.request_id, now)
+            tx.record(
+                team=actor.team,
+                at=now,
+                actor=actor.id,
+                act=Act.PICK_UP_STARTED,
+                subject=grant.id,
+                key=key.id,
+                marker=key.marker,
+            )
+
+        await self._store.write(act)
+        self._bell.ring()
+        return key
+
+    async def issue(self, key: Key) -> Handover:
+        """Mints the key whose intention is stored, and seals it. The URL is in the answer and nowhere else.
+
+        Raises `ProviderError` when nothing was handed over (the holder may pick up again), `Superseded` when the
+        grant was revoked meanwhile; what was minted is then revoked.
+        """
+        grant = await self._grant(key.team, key.grant_id)
+        lifetime = grant.draft.duration
+        try:
+            provider = self._providers[key.provider]
+            async with asyncio.timeout(MINT_PATIENCE.total_seconds()):
+                minted = await provider.mint(marker=key.marker, scope=grant.draft.scope, lifetime=lifetime)
+        except ProviderError as error:
+            await self._break_off(key, certain=not isinstance(error, OutcomeUnknown), because=type(error).__name__)
+            raise
+        except TimeoutError:
+            await self._break_off(key, certain=False, because="time-out")
+            raise OutcomeUnknown(f"{key.provider} did not answer in time") from None
+        except Exception as error:
+            # A defect of ours or of an adapter's: whether a key was minted is not known.
+            await self._break_off(key, certain=False, because=type(error).__name__)
+            raise
+        try:
+            return await self._seal(grant, key, minted)
+        except Superseded:
+            # Revoked, or given up by a sweep, while the provider was minting: the key must not live on unknown.
+            await self._store.write(lambda tx: tx.know_handle(key, minted.handle, minted.fingerprint, self._clock()))
+            self._bell.ring()
+            raise
+
+    async def _seal(self, grant: Grant, key: Key, minted: Minted) -> Handover:
+        now = self._clock()
+        seed = self._random(envelope.SEED_BYTES)
+        link_id = envelope.base64url(self._random(16))
+        expires_at = now + LINK_LIVES
+        context = Context(
+            team=grant.team,
+            holder=grant.holder,
+            grant=grant.id,
+            key=key.id,
+            link=link_id,
+            expires=stamp(expires_at),
+        )
+        sealed = envelope.seal(minted.secret, seed=seed, nonce=self._random(envelope.NONCE_BYTES), context=context)
+        link = Link(
+            team=grant.team,
+            id=link_id,
+            grant_id=grant.id,
+            key_id=key.id,
+            holder=grant.holder,
+            state=LinkState.OPEN,
+            token_hash=envelope.token_hash(envelope.access_token(seed)),
+            envelope=sealed,
+            created_at=now,
+            expires_at=expires_at,
+        )
+
+        def act(tx: Transaction) -> Grant:
+            ends = now + grant.draft.duration
+            issuing = _present(tx.grant(grant.team, grant.id))
+            if issuing.key_id != key.id:
+                raise Superseded("Another pick-up followed this one.", found=issuing.state)
+            tx.move(key, KeyState.SEALED, handle=minted.handle, fingerprint=minted.fingerprint, expires_at=ends)
+            delivering = tx.move(issuing, GrantState.DELIVERING, expires_at=ends)
+            tx.add(link)
+            tx.redraw(grant.team, grant.request_id, now)
+            tx.record(
+                team=grant.team,
+                at=now,
+                actor=grant.holder,
+                act=Act.MINTED,
+                subject=key.id,
+                grant=grant.id,
+                provider=key.provider,
+                project=key.project,
+                handle=minted.handle,
+                fingerprint=minted.fingerprint,
+                link=link_id,
+            )
+            return delivering
+
+        delivering = await self._store.write(act)
+        self._bell.ring()
+        url = f"{self._public_url}/k/{link_id}#{envelope.base64url(seed)}"
+        return Handover(url=url, expires_at=expires_at, grant=delivering)
+
+    async def _break_off(self, key: Key, *, certain: bool, because: str) -> None:
+        now = self._clock()
+
+        def act(tx: Transaction) -> None:
+            self.break_off(tx, key, now, certain=certain, because=because)
+
+        try:
+            await self._store.write(act)
+        except Superseded:
+            log.info("pick-up %s was overtaken while it broke off", key.id)
+        self._bell.ring()
+
+    def break_off(self, tx: Transaction, key: Key, now: datetime, *, certain: bool, because: str) -> None:
+        """A mint did not come to its end: the grant goes back to where its holder can pick up again.
+
+        When it is not certain that nothing was minted, the marker goes into quarantine and is looked for.
+        """
+        if certain:
+            tx.move(key, KeyState.VOID)
+        else:
+            tx.move(key, KeyState.REVOKING, due_at=now)
+        grant = _present(tx.grant(key.team, key.grant_id))
+        if grant.state is GrantState.ISSUING and grant.key_id == key.id:
+            tx.move(grant, GrantState.READY)
+        tx.redraw(grant.team, grant.request_id, now)
+        tx.record(
+            team=key.team,
+            at=now,
+            actor=Actor.system(key.team).id,
+            act=Act.PICK_UP_BROKEN,
+            subject=grant.id,
+            key=key.id,
+            certain=certain,
+            because=because,
+        )
+
+    # ---- reveal
+
+    async def look(self, session: Session, link_id: str) -> tuple[Link, Story]:
+        """How far the holder's link is. Changes nothing. Raises `NotYours` for anybody else's, or none."""
+        link = await self._link(session, link_id, to="look")
+        grant = await self._grant(link.team, link.grant_id)
+        return link, await self._store.read(lambda tx: tell(tx, link.team, grant.request_id, self._providers))
+
+    async def claim(self, session: Session, link_id: str, token: str) -> Sealed:
+        """Leases the envelope to this session: one compare-and-set, so one session at most ever receives it.
+
+        A reload inside the lease delivers again to the same session. Raises `NotYours`, `NotAllowed` for a wrong
+        token, `Superseded` when the link was claimed, used or closed before.
+        """
+        await self._door.admit(session.actor, to=Act.CLAIMED, subject=link_id)
+        link = await self._link(session, link_id, to=Act.CLAIMED)
+        if not envelope.token_fits(token, link.token_hash):
+            refusal = NotAllowed("This link is not complete. Copy it again from Slack, whole, or pick up a new one.")
+            raise await self._door.refuse(session.actor, refusal, to=Act.CLAIMED, subject=link_id)
+        now = self._clock()
+
+        def act(tx: Transaction) -> Link:
+            link = _present(tx.link(link_id))
+            if link.state is LinkState.CLAIMED and link.session == session.id and now < (link.lease_until or now):
+                return link
+            if link.state is not LinkState.OPEN or now >= link.expires_at:
+                raise Superseded("This link cannot be opened any more.", found=link.state)
+            claimed = tx.move(link, LinkState.CLAIMED, session=session.id, lease_until=now + LEASE)
+            tx.record(team=link.team, at=now, actor=link.holder, act=Act.CLAIMED, subject=link.id, key=link.key_id)
+            return claimed
+
+        try:
+            claimed = await self._store.write(act)
+        except Superseded as lost:
+            raise await self._second_claim(session, link_id, lost) from None
+        if claimed.envelope is None or claimed.lease_until is None:
+            raise Superseded("This link cannot be opened any more.", found=claimed.state)
+        context = Context(
+            team=claimed.team,
+            holder=claimed.holder,
+            grant=claimed.grant_id,
+            key=claimed.key_id,
+            link=claimed.id,
+            expires=stamp(claimed.expires_at),
+        )
+        return Sealed(claimed.envelope, context, claimed.lease_until)
+
+    async def _second_claim(self, session: Session, link_id: str, lost: Superseded) -> Superseded:
+        now = self._clock()
+        await self._store.write(
+            lambda tx: tx.record(
+                team=session.actor.team,
+                at=now,
+                actor=session.actor.id,
+                act=Act.REFUSED,
+                subject=link_id,
+                to=Act.CLAIMED,
+                because=f"the link is {lost.found}",
+            )
+        )
+        return lost
+
+    async def acknowledge(self, session: Session, link_id: str, token: str) -> None:
+        """The browser shows the key: the envelope is destroyed, the grant is active. Again by the same session: fine.
+
+        Raises `NotYours`, `NotAllowed`, and `Superseded` when the lease ended before.
+        """
+        await self._door.admit(session.actor, to=Act.REVEALED, subject=link_id)
+        link = await self._link(session, link_id, to=Act.REVEALED)
+        if not envelope.token_fits(token, link.token_hash) or (link.session is not None and link.session != session.id):
+            refusal = NotAllowed("Another browser opened this link.")
+            raise await self._door.refuse(session.actor, refusal, to=Act.REVEALED, subject=link_id)
+        now = self._clock()
+
+        def act(tx: Transaction) -> None:
+            link = _present(tx.link(link_id))
+            if link.state is LinkState.REVEALED:
+                return
+            if link.state is not LinkState.CLAIMED:
+                raise Superseded("The time to show this key is over.", found=link.state)
+            tx.move(link, LinkState.REVEALED, envelope=None)
+            tx.move(_present(tx.key(link.team, link.key_id)), KeyState.LIVE)
+            grant = tx.move(_present(tx.grant(link.team, link.grant_id)), GrantState.ACTIVE)
+            tx.redraw(grant.team, grant.request_id, now)
+            tx.record(team=link.team, at=now, actor=link.holder, act=Act.REVEALED, subject=link.id, key=link.key_id)
+
+        await self._store.write(act)
+        self._bell.ring()
+
+    async def _link(self, session: Session, link_id: str, *, to: str) -> Link:
+        """The session's own link. A stranger's, and one that never was, answer alike: nothing is learnt."""
+        link = await self._store.read(lambda tx: tx.link(link_id))
+        if link is None or (link.team, link.holder) != (session.actor.team, session.actor.id):
+            refusal = NotYours("This link is not for you, or it does not exist. Only who asked for a key can open it.")
+            if link is None:
+                raise refusal
+            raise await self._door.refuse(session.actor, refusal, to=to, subject=link_id)
+        return link
+
+    # ---- revoke
+
+    async def revoke(self, actor: Actor, grant_id: str) -> Story:
+        """The holder gives a grant back, or an approver takes it. Again: nothing more happens.
+
+        The key dies at the provider as soon as it can be reached; until then the grant is ending. Raises
+        `NotAllowed`, `NotThere`.
+        """
+        await self._door.admit(actor, to=Act.REVOKE_ASKED, subject=grant_id)
+        grant = await self._grant(actor.team, grant_id)
+        holder = Actor(grant.team, grant.holder)
+        if actor.id != grant.holder and actor.id not in await self._approvers.deciders(holder, grant.draft):
+            refusal = NotAllowed("Only its holder or an approver can revoke a key.")
+            raise await self._door.refuse(actor, refusal, to=Act.REVOKE_ASKED, subject=grant_id)
+        now = self._clock()
+
+        def act(tx: Transaction) -> Story:
+            grant = _present(tx.grant(actor.team, grant_id))
+            if grant.state not in (GrantState.ENDING, GrantState.ENDED):
+                self.end(tx, grant, now, by=actor.id, because="revoked", recorded_as=Act.REVOKE_ASKED)
+            return tell(tx, actor.team, grant.request_id, self._providers)
+
+        story = await self._store.write(act)
+        self._bell.ring()
+        return story
+
+    def end(self, tx: Transaction, grant: Grant, now: datetime, *, by: str, because: str, recorded_as: Act) -> None:
+        """Ends a grant: its link is closed, its living keys are to be revoked, and the holder is told."""
+        self._put_away(tx, grant, now, because=because)
+        living = self._living(tx, grant)
+        tx.move(
+            grant,
+            GrantState.ENDING if living else GrantState.ENDED,
+            ended_by=by,
+            ended_because=because,
+            ended_at=now,
+        )
+        tx.redraw(grant.team, grant.request_id, now)
+        tx.add(
+            new_notice(
+                NoticeKind.ENDED, grant.team, grant.request_id, grant.holder, clock=self._clock, random=self._random
+            )
+        )
+        tx.record(team=grant.team, at=now, actor=by, act=recorded_as, subject=grant.id, key=grant.key_id)
+        if not living:
+            tx.record(team=grant.team, at=now, actor=Actor.system(grant.team).id, act=Act.ENDED, subject=grant.id)
+
+    def take_back(self, tx: Transaction, link: Link, now: datetime, *, because: str, kind: NoticeKind) -> None:
+        """A link was not opened, or not acknowledged, in time: its key dies, its holder may pick up again."""
+        grant = _present(tx.grant(link.team, link.grant_id))
+        self._put_away(tx, grant, now, because=because)
+        if grant.state is GrantState.DELIVERING:
+            tx.move(grant, GrantState.READY)
+        tx.redraw(grant.team, grant.request_id, now)
+        tx.add(new_notice(kind, grant.team, grant.request_id, grant.holder, clock=self._clock, random=self._random))
+
+    def _put_away(self, tx: Transaction, grant: Grant, now: datetime, *, because: str) -> None:
+        """The current key is to be revoked, and its link closed with the envelope destroyed."""
+        key = tx.key(grant.team, grant.key_id) if grant.key_id else None
+        if key is None or key.state not in (KeyState.MINTING, KeyState.SEALED, KeyState.LIVE):
+            return
+        tx.move(key, KeyState.REVOKING, due_at=now)
+        link = tx.link_of(key.team, key.id)
+        if link is not None and link.state in (LinkState.OPEN, LinkState.CLAIMED):
+            tx.move(link, LinkState.CLOSED, envelope=None, closed_because=because)
+            tx.record(
+                team=link.team,
+                at=now,
+                actor=Actor.system(link.team).id,
+                act=Act.LINK_CLOSED,
+                subject=link.id,
+                key=key.id,
+                because=because,
+            )
+
+    def _living(self, tx: Transaction, grant: Grant) -> list[Key]:
+        """The grant's keys of which the provider has not yet said that they are gone."""
+        return [key for key in tx.keys_of(grant.team, grant.id) if key.state not in (KeyState.REVOKED, KeyState.VOID)]
+
+    async def carry_out(self, key: Key) -> None:
+        """Revokes a key at its provider, and writes it down only after the provider said so.
+
+        A key whose mint has an unknown outcome is looked for by its marker until it is found, or until its
+        quarantine is over. What fails is tried again, later and later.
+        """
+        now = self._clock()
+        try:
+            outcome = await self._revoke_at_provider(key, now)
+        except ProviderError as error:
+            wait = min(FIRST_RETRY * 2 ** min(key.attempts, 10), LONGEST_RETRY)
+            if isinstance(error, ProviderRateLimited):
+                wait = max(wait, timedelta(seconds=error.retry_after))
+            log.warning("revoking %s failed (%s), again in %s", key.id, type(error).__name__, wait)
+            await self._store.write(lambda tx: tx.move(key, due_at=now + wait, attempts=key.attempts + 1))
+            return
+        if outcome is None:
+            await self._store.write(lambda tx: tx.move(key, due_at=now + FIRST_RETRY * 6, attempts=key.attempts + 1))
+            return
+        await self._store.write(lambda tx: self._gone(tx, key, outcome, now))
+        self._bell.ring()
+
+    async def _revoke_at_provider(self, key: Key, now: datetime) -> KeyState | None:
+        """REVOKED, VOID when it never was, or None when only time can tell."""
+        provider = self._providers.get(key.provider)
+        if provider is None:
+            raise ProviderError(f"provider {key.provider} is not set up")
+        handles = [key.handle] if key.handle else await provider.find(marker=key.marker, project=key.project)
+        for handle in handles:
+            await provider.revoke(handle=handle, project=key.project)
+        if handles:
+            return KeyState.REVOKED
+        return KeyState.VOID if now >= key.intended_at + QUARANTINE else None
+
+    def _gone(self, tx: Transaction, key: Key, outcome: KeyState, now: datetime) -> None:
+        by = Actor.system(key.team).id
+        done: dict[str, Any] = {"team": key.team, "at": now, "actor": by}
+        tx.move(key, outcome, due_at=None)
+        act = Act.REVOKED if outcome is KeyState.REVOKED else Act.VOIDED
+        tx.record(**done, act=act, subject=key.id, grant=key.grant_id, provider=key.provider, handle=key.handle)
+        grant = _present(tx.grant(key.team, key.grant_id))
+        if grant.state is GrantState.ENDING and not self._living(tx, grant):
+            tx.move(grant, GrantState.ENDED)
+            tx.record(**done, act=Act.ENDED, subject=grant.id)
+        tx.redraw(grant.team, grant.request_id, now)
+
+    async def _grant(self, team: str, grant_id: str) -> Grant:
+        return _present(await self._store.read(lambda tx: tx.grant(team, grant_id)))
+
+
+_WHY_NOT_PICK_UP = {
+    GrantState.ISSUING: "Your key is being made right now. Its link follows in a moment.",
+    GrantState.ACTIVE: "You have picked this key up already. Lost it? Revoke it and ask anew.",
+    GrantState.ENDING: "This grant is over, its key is being revoked. `/apikey request` asks for a new one.",
+    GrantState.ENDED: "This grant is over. `/apikey request` asks for a new one.",
+}
+
+
+def _present(thing: Thing | None) -> Thing:
+    if thing is None:
+        raise NotThere("There is no such key here. `/apikey list` shows yours.")
+    return thing

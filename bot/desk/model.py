@@ -1,0 +1,302 @@
+"""The desk's things, frozen. Times are aware and in UTC, money is in whole US cents, durations are `timedelta`."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from bot.desk.states import GrantState, KeyState, LinkState, RequestState
+
+
+class Secret:
+    """A key's value. Hides in `repr` and `str`; lives between mint and seal."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def expose(self) -> str:
+        """The value itself."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+    __str__ = __repr__
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Whoever acts: a Slack member of a team, or the desk itself (`Actor.system`)."""
+
+    team: str
+    id: str
+
+    @classmethod
+    def system(cls, team: str) -> "Actor":
+        """The desk acting by itself, in a sweep."""
+        return cls(team=team, id="system")
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """What the directory says of a member now. `team` is the member's home team."""
+
+    id: str
+    team: str
+    name: str
+    bot: bool = False
+    deleted: bool = False
+    guest: bool = False
+    stranger: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a key may do. `project` and `permission` are the provider's ids; the budget is per calendar month."""
+
+    provider: str
+    project: str
+    permission: str
+    monthly_budget_cents: int
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A parsed ask, not yet submitted. `duration` counts from pick-up."""
+
+    scope: Scope
+    project_name: str
+    duration: timedelta
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AccessRequest:
+    """One ask. `origin` is the delivery it came from, so that the same modal never submits twice."""
+
+    team: str
+    id: str
+    requester: str
+    draft: Draft
+    rule: str
+    state: RequestState
+    created_at: datetime
+    origin: str
+
+
+class Ruling(StrEnum):
+    """What a person decided."""
+
+    APPROVE = "approve"
+    DENY = "deny"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A person's recorded approve or deny. A denial carries its reason."""
+
+    team: str
+    request_id: str
+    approver: str
+    ruling: Ruling
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """The standing right to a key. The clock of `expires_at` starts at pick-up; before it, it is None."""
+
+    team: str
+    id: str
+    request_id: str
+    holder: str
+    draft: Draft
+    state: GrantState
+    created_at: datetime
+    key_id: str | None = None
+    expires_at: datetime | None = None
+    ended_at: datetime | None = None
+    ended_by: str | None = None
+    ended_because: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A provider-side key, known by handle and fingerprint, never by value.
+
+    `handle` is what the provider revokes by; None while the outcome of its mint is not known. `intended_at` is when
+    the intention was stored. `due_at` is when the desk next tries to revoke it, `attempts` how often it tried.
+    """
+
+    team: str
+    id: str
+    grant_id: str
+    provider: str
+    project: str
+    marker: str
+    state: KeyState
+    intended_at: datetime
+    handle: str | None = None
+    fingerprint: str | None = None
+    expires_at: datetime | None = None
+    due_at: datetime | None = None
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """The one-time delivery of a key. `envelope` is None once destroyed; `session` holds the lease when claimed."""
+
+    team: str
+    id: str
+    grant_id: str
+    key_id: str
+    holder: str
+    state: LinkState
+    token_hash: bytes
+    envelope: bytes | None
+    created_at: datetime
+    expires_at: datetime
+    session: str | None = None
+    lease_until: datetime | None = None
+    closed_because: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A signed-in browser: who it is, and which of their browsers."""
+
+    actor: Actor
+    id: str
+
+
+class NoticeKind(StrEnum):
+    """What a message tells. Its text is made from what its subject is now, each time it is shown."""
+
+    APPROVAL = "approval"  # to approvers: a request to decide
+    RECEIPT = "receipt"  # to the requester: asked, and who moves next
+    OUTCOME = "outcome"  # to the requester: decided, by whom, and what happens next
+    LAPSED = "lapsed"  # to the holder: a sealed key was not opened in time and is being revoked
+    UNACKNOWLEDGED = "unacknowledged"  # to the holder: a page took the key and never showed it; it is being revoked
+    UNFINISHED = "unfinished"  # to the holder: a pick-up broke off, nothing is lost
+    ENDED = "ended"  # to the holder: the grant is over
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A message the desk owes to somebody and keeps current: due while `shown` is behind `wanted`.
+
+    `about` is the request it tells of; `recipient` is a member or a channel.
+    """
+
+    team: str
+    id: str
+    kind: NoticeKind
+    about: str
+    recipient: str
+    wanted: int
+    shown: int
+    due_at: datetime
+    channel: str | None = None
+    ts: str | None = None
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """All that a message or view about one request may tell: the ask, who decided, and how far the grant is."""
+
+    request: AccessRequest
+    decision: Decision | None = None
+    grant: Grant | None = None
+    key: Key | None = None
+    link: Link | None = None
+    limits: tuple["AppliedLimit", ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """What a member sees of the desk: their own stories, and those that wait for their decision.
+
+    `unwelcome` says why, to whom the desk does not serve.
+    """
+
+    member: str
+    unwelcome: str | None = None
+    mine: tuple[Story, ...] = ()
+    queue: tuple[Story, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """A preset of what a key may do at a provider, in people's words."""
+
+    id: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A provider's project, as the modal lists it."""
+
+    id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Minted:
+    """What a mint left: the handle to revoke by, the fingerprint to show, and the value, to be sealed at once."""
+
+    handle: str
+    fingerprint: str
+    secret: Secret
+
+
+class Enforcer(StrEnum):
+    """Who holds a key to a limit."""
+
+    KEY = "key"  # the provider, on the key itself
+    PROJECT = "project"  # the provider, on the whole project
+    DESK = "desk"  # the desk, by watching the time and revoking
+    NOBODY = "nobody"  # agreed between people, held by nobody
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedLimit:
+    """One limit in plain words ("expires 22 Dec", "$50 a month") and who really enforces it."""
+
+    what: str
+    enforcer: Enforcer
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """What one session receives at a claim: the envelope and the context that it is bound to."""
+
+    envelope: bytes
+    context: "Context"
+    lease_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What an envelope is bound to besides its key (additional data of AES-GCM); `expires` in RFC 3339, UTC."""
+
+    team: str
+    holder: str
+    grant: str
+    key: str
+    link: str
+    expires: str
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """A pick-up done: the one URL that opens the link. It is handed out once and kept nowhere."""
+
+    url: str = field(repr=False)
+    expires_at: datetime
+    grant: Grant

@@ -1,0 +1,374 @@
+"""The policy: who may ask for what, who approves, for how long and how much.
+
+`load` reads and lints policy.toml; `Policy.judge` is pure. The first rule that fits a draft whole decides. An empty
+list means nobody and is refused at load; nothing is ever allowed because something is missing.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from bot.desk.door import unwelcome
+from bot.desk.errors import PolicyFlaw
+from bot.desk.model import Actor, Draft, Permission
+from bot.desk.ports import Directory
+
+EVERYONE = "everyone"
+MANAGER = "manager"
+ANY = "*"
+SHORTEST = timedelta(hours=1)
+LONGEST = timedelta(days=365)
+
+_DURATION = re.compile(r"([1-9][0-9]{0,3})([hdw])")
+_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+
+
+def parse_duration(text: str) -> timedelta:
+    """ "12h", "30d" or "4w". Raises ValueError with what to write instead."""
+    found = _DURATION.fullmatch(text.strip().lower())
+    if found is None:
+        raise ValueError('write a number and h, d or w: "12h", "30d", "4w"')
+    duration = int(found[1]) * _UNITS[found[2]]
+    if not SHORTEST <= duration <= LONGEST:
+        raise ValueError('must be between "1h" and "365d"')
+    return duration
+
+
+def _duration(text: str) -> str:
+    parse_duration(text)
+    return text
+
+
+def _member_or_group(allowed: Mapping[str, str]) -> AfterValidator:
+    """Ids of members (U…, W…) and user groups (S…), or one of the given words."""
+
+    def check(who: str) -> str:
+        if who not in allowed and not re.fullmatch(r"[UWS][A-Z0-9]{2,}", who):
+            words = "".join(f', "{word}" ({meaning})' for word, meaning in allowed.items())
+            raise ValueError(f"{who!r} is neither a member id (U…) nor a user group id (S…){words}")
+        return who
+
+    return AfterValidator(check)
+
+
+Requester = Annotated[str, _member_or_group({EVERYONE: "every full member"})]
+Approver = Annotated[str, _member_or_group({MANAGER: "the requester's manager"})]
+Duration = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,3}[hdw]$"), AfterValidator(_duration)]
+Dollars = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class Rule(BaseModel):
+    """One rule: who may ask for what, who approves it, and how much at most."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    name: Annotated[str, Field(min_length=1, max_length=80, description="What people call it; recorded with requests.")]
+    requesters: Annotated[
+        tuple[Requester, ...],
+        Field(min_length=1, description='Who may ask: member ids (U…), user group ids (S…), or "everyone".'),
+    ]
+    provider: Annotated[str, Field(min_length=1, description='Which provider: "openai".')]
+    projects: Annotated[
+        tuple[str, ...], Field(min_length=1, description='Which of its projects, by id; "*" for every one.')
+    ]
+    permissions: Annotated[
+        tuple[str, ...],
+        Field(min_length=1, description='Which permission presets of the provider; "*" for every one.'),
+    ]
+    approvers: Annotated[
+        tuple[Approver, ...],
+        Field(
+            min_length=1,
+            description='Who decides; one of them is enough: member ids, user group ids, or "manager". Nobody '
+            "decides on their own request.",
+        ),
+    ]
+    max_duration: Annotated[Duration, Field(description='The longest a key may live: "12h", "30d", "4w".')]
+    max_monthly_budget: Annotated[Dollars, Field(description="The largest monthly budget, in whole US dollars.")]
+    default_duration: Annotated[Duration, Field(description="What the form proposes.")] = "1d"
+    default_monthly_budget: Annotated[Dollars, Field(description="What the form proposes, in whole US dollars.")] = 10
+
+    def concerns(self, draft: Draft, facts: "Facts") -> bool:
+        """Whether the rule speaks of this requester, provider, project and permission at all."""
+        scope = draft.scope
+        return (
+            self.admits(facts)
+            and self.provider == scope.provider
+            and (ANY in self.projects or scope.project in self.projects)
+            and (ANY in self.permissions or scope.permission in self.permissions)
+        )
+
+    def admits(self, facts: "Facts") -> bool:
+        """Whether this requester may ask by this rule."""
+        return bool(({EVERYONE, facts.requester} | facts.groups) & set(self.requesters))
+
+    def covers(self, other: "Rule") -> bool:
+        """Whether every draft that `other` allows is allowed by this rule already."""
+
+        def wider(mine: tuple[str, ...], theirs: tuple[str, ...], all_of: str) -> bool:
+            return all_of in mine or set(theirs) <= set(mine)
+
+        return (
+            self.provider == other.provider
+            and wider(self.requesters, other.requesters, EVERYONE)
+            and wider(self.projects, other.projects, ANY)
+            and wider(self.permissions, other.permissions, ANY)
+            and parse_duration(self.max_duration) >= parse_duration(other.max_duration)
+            and self.max_monthly_budget >= other.max_monthly_budget
+        )
+
+
+class PolicyFile(BaseModel):
+    """What policy.toml holds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, title="Keydesk policy")
+
+    version: Annotated[Literal[1], Field(description="The version of this format.")]
+    approval_channel: Annotated[
+        str | None,
+        Field(pattern=r"^[CG][A-Z0-9]{2,}$", description="A channel (C…) that also gets each approval card."),
+    ] = None
+    manager_field: Annotated[
+        str | None,
+        Field(
+            pattern=r"^Xf[A-Za-z0-9]+$",
+            description="The id (Xf…) of the profile field of type user that names a member's manager.",
+        ),
+    ] = None
+    rule: Annotated[tuple[Rule, ...], Field(min_length=1, description="The rules; the first that fits decides.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What policy needs to know of a requester: the groups among those it names, and who their manager is."""
+
+    requester: str
+    groups: frozenset[str]
+    manager: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Policy's answer: these may decide; members (U…) and user groups (S…)."""
+
+    rule: str
+    approvers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Policy's answer: no, because; `field` is the draft's attribute it sits on."""
+
+    field: str
+    because: str
+
+
+Verdict = Ask | Refuse
+
+
+class Policy:
+    """A policy file that was found sound."""
+
+    def __init__(self, file: PolicyFile) -> None:
+        self.file = file
+        self.groups = frozenset(
+            who for rule in file.rule for who in (*rule.requesters, *rule.approvers) if who[0] == "S"
+        )
+
+    def rules_for(self, facts: Facts) -> Sequence[Rule]:
+        """The rules by which this requester may ask for something."""
+        return [rule for rule in self.file.rule if rule.admits(facts)]
+
+    def judge(self, draft: Draft, facts: Facts) -> Verdict:
+        """Whom to ask about this draft, or why it cannot be asked for."""
+        concerned = [rule for rule in self.file.rule if rule.concerns(draft, facts)]
+        if not concerned:
+            return Refuse("permission", "Policy has no rule that lets you ask for this here. Try another choice.")
+        allowing = [rule for rule in concerned if _within(rule, draft)]
+        if not allowing:
+            return _too_much(concerned, draft)
+        for rule in allowing:
+            approvers = tuple(
+                dict.fromkeys(
+                    who for who in (_resolved(name, facts) for name in rule.approvers) if who and who != facts.requester
+                )
+            )
+            if approvers:
+                return Ask(rule.name, approvers)
+        return Refuse(
+            "permission", "Nobody could approve this: your profile names no manager, or you are the only approver."
+        )
+
+
+def _within(rule: Rule, draft: Draft) -> bool:
+    return (
+        draft.duration <= parse_duration(rule.max_duration)
+        and draft.scope.monthly_budget_cents <= rule.max_monthly_budget * 100
+    )
+
+
+def _too_much(rules: Sequence[Rule], draft: Draft) -> Refuse:
+    longest = max(rules, key=lambda rule: parse_duration(rule.max_duration))
+    if draft.duration > parse_duration(longest.max_duration):
+        return Refuse("duration", f"The longest that policy allows here is {longest.max_duration}.")
+    largest = max(rule.max_monthly_budget for rule in rules if draft.duration <= parse_duration(rule.max_duration))
+    return Refuse("monthly_budget_cents", f"The most that policy allows here is ${largest:,} a month.")
+
+
+def _resolved(approver: str, facts: Facts) -> str | None:
+    return facts.manager if approver == MANAGER else approver
+
+
+def load(text: str, *, permissions: Mapping[str, Sequence[Permission]], source: str = "policy.toml") -> Policy:
+    """Reads a policy and lints it. `permissions` says which presets each provider has.
+
+    Raises `PolicyFlaw` with one line for each flaw, which names the line in the file and the mend.
+    """
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise PolicyFlaw(f"{source}: not TOML: {error}. Mend: compare the line with policy.example.toml.") from None
+    try:
+        file = PolicyFile.model_validate(raw)
+    except ValidationError as error:
+        raise PolicyFlaw(
+            "\n".join(f"{source} line {line_of(text, flaw['loc'])}: {_mend(flaw)}" for flaw in error.errors())
+        ) from None
+    flaws = list(_unsatisfiable(file, permissions))
+    if flaws:
+        raise PolicyFlaw("\n".join(f"{source} line {line_of(text, where)}: {what}" for where, what in flaws))
+    return Policy(file)
+
+
+Place = tuple[str | int, ...]
+
+
+def _unsatisfiable(file: PolicyFile, permissions: Mapping[str, Sequence[Permission]]) -> Iterator[tuple[Place, str]]:
+    """What the rules say that nobody could ever use, each with its place and mend."""
+    for number, rule in enumerate(file.rule):
+        flaws = [
+            *_unknown_names(rule, permissions),
+            *_nobody_to_ask(rule, file),
+            *_defaults_above(rule),
+            *_never_reached(rule, file.rule[:number]),
+        ]
+        for key, what in flaws:
+            yield ("rule", number, key), what
+
+
+def _unknown_names(rule: Rule, permissions: Mapping[str, Sequence[Permission]]) -> Iterator[tuple[str, str]]:
+    if rule.provider not in permissions:
+        known = ", ".join(sorted(permissions)) or "none is; set its credential"
+        yield "provider", f"no provider {rule.provider!r} is set up. Mend: one of: {known}."
+        return
+    known_ids = [permission.id for permission in permissions[rule.provider]]
+    for name in rule.permissions:
+        if name != ANY and name not in known_ids:
+            mend = f"Mend: of {', '.join(known_ids)}, or *."
+            yield "permissions", f"{rule.provider} has no permission preset {name!r}. {mend}"
+
+
+def _nobody_to_ask(rule: Rule, file: PolicyFile) -> Iterator[tuple[str, str]]:
+    if MANAGER in rule.approvers and file.manager_field is None:
+        mend = "Mend: set manager_field to the id (Xf…) of that profile field, or name other approvers."
+        yield "approvers", f'"manager" needs the profile field that names them. {mend}'
+    approvers = set(rule.approvers)
+    if len(approvers) == 1 and approvers == set(rule.requesters) and rule.approvers[0][0] in "UW":
+        yield "approvers", "only the requester could approve. Mend: name another; nobody decides on their own request."
+
+
+def _defaults_above(rule: Rule) -> Iterator[tuple[str, str]]:
+    pairs = (
+        ("duration", parse_duration(rule.default_duration) > parse_duration(rule.max_duration)),
+        ("monthly_budget", rule.default_monthly_budget > rule.max_monthly_budget),
+    )
+    for what, above in pairs:
+        if above:
+            written = f"default_{what}" in rule.model_fields_set
+            mend = f"Mend: lower default_{what}." if written else f"Mend: write a default_{what} that is not above it."
+            default, most = getattr(rule, f"default_{what}"), getattr(rule, f"max_{what}")
+            key = f"default_{what}" if written else f"max_{what}"
+            yield key, f"default_{what} ({default}) is more than max_{what} ({most}). {mend}"
+
+
+def _never_reached(rule: Rule, earlier: Sequence[Rule]) -> Iterator[tuple[str, str]]:
+    for other in earlier:
+        if other.covers(rule):
+            yield "name", f"rule {rule.name!r} is never reached: {other.name!r} covers it. Mend: move this one up."
+        if other.name == rule.name:
+            yield "name", f"two rules are called {rule.name!r}. Mend: give each its own name."
+
+
+def line_of(text: str, where: Sequence[str | int]) -> int:
+    """The line on which a thing stands, or where it should stand: its key's line, else its table's header.
+
+    `tomllib` keeps no positions. Headers and keys of this format stand at the start of a line, so a scan finds them.
+    """
+    rule = where[1] if len(where) > 1 and where[0] == "rule" and isinstance(where[1], int) else None
+    key = where[2] if rule is not None and len(where) > 2 else where[0] if rule is None and where else None
+    header, seen = 1, -1
+    for number, line in enumerate((line.strip() for line in text.splitlines()), start=1):
+        if re.match(r"\[\[\s*rule\s*\]\]", line):
+            seen += 1
+            if rule == seen:
+                header = number
+        here = key is not None and (rule is None or rule == seen)
+        if here and re.match(rf"[\[\s]*[\"']?{re.escape(str(key))}[\"']?\s*[=\]]", line):
+            return number
+        if rule is not None and seen > rule:
+            break
+    return header
+
+
+def _mend(flaw: Any) -> str:
+    """A sentence for one of pydantic's findings."""
+    named = next((part for part in reversed(flaw["loc"]) if isinstance(part, str)), "the file")
+    match flaw["type"]:
+        case "extra_forbidden":
+            return f"unknown key {named!r}. Mend: take it out, or see docs/policy.md for how it is spelled."
+        case "missing":
+            return f"{named!r} is missing. Mend: add it; docs/policy.md says what it means."
+        case "too_short":
+            return f"{named!r} is empty, which would mean nobody. Mend: name at least one."
+        case "value_error":
+            return f"{named}: {str(flaw['msg']).removeprefix('Value error, ')}."
+        case _:
+            return f"{named}: {flaw['msg']}. Mend: see docs/policy.md."
+
+
+async def lint_people(
+    policy: Policy, *, directory: Directory, team: str, text: str, source: str = "policy.toml"
+) -> None:
+    """Asks the directory for everybody the policy names. Raises `PolicyFlaw` for whom it does not know."""
+    flaws: list[str] = []
+
+    def flaw(number: int, key: str, what: str) -> None:
+        flaws.append(f"{source} line {line_of(text, ('rule', number, key))}: {what}")
+
+    async def people(names: Sequence[str]) -> frozenset[str]:
+        found = [await directory.members(who) if who[0] == "S" else frozenset({who}) for who in names]
+        return frozenset().union(*found)
+
+    for number, rule in enumerate(policy.file.rule):
+        for key, names in (("requesters", rule.requesters), ("approvers", rule.approvers)):
+            for who in names:
+                if who in (EVERYONE, MANAGER):
+                    continue
+                if who[0] == "S":
+                    if not await directory.members(who):
+                        flaw(
+                            number, key, f"Slack knows no members of user group {who}. Mend: correct the id or fill it."
+                        )
+                elif because := unwelcome(Actor(team, who), await directory.person(who)):
+                    flaw(number, key, f"{who} cannot be named: {because} Mend: name a full member of this workspace.")
+        if EVERYONE not in rule.requesters and MANAGER not in rule.approvers:
+            askers, deciders = await people(rule.requesters), await people(rule.approvers)
+            if len(deciders) == 1 and askers == deciders:
+                flaw(number, "approvers", "only the requester could approve. Mend: name another approver.")
+    if flaws:
+        raise PolicyFlaw("\n".join(flaws))

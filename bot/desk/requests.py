@@ -1,0 +1,295 @@
+"""Asking, deciding, cancelling."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from bot.desk.approvers import Approvers
+from bot.desk.audit import Act
+from bot.desk.bell import Bell
+from bot.desk.door import Door, unwelcome
+from bot.desk.errors import DraftRejected, NotAllowed, NotThere, ProviderAuth, ProviderError, Superseded
+from bot.desk.ids import new_id
+from bot.desk.model import (
+    AccessRequest,
+    Actor,
+    Decision,
+    Draft,
+    Grant,
+    Home,
+    Notice,
+    NoticeKind,
+    Project,
+    Ruling,
+    Story,
+)
+from bot.desk.policy import Refuse, Rule
+from bot.desk.ports import Clock, Directory, Provider, Random, Store, Transaction
+from bot.desk.states import GrantState, RequestState
+
+SHOWN_AT_MOST = 20  # of my requests, and of an approver's queue; Slack's Home takes 100 blocks
+
+
+@dataclass(frozen=True, slots=True)
+class Menu:
+    """What a member may ask for: the providers by name, and the rules that admit this member."""
+
+    providers: tuple[Provider, ...]
+    rules: tuple[Rule, ...]
+
+
+class Requests:
+    """The life of an ask until somebody decided on it."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        directory: Directory,
+        door: Door,
+        approvers: Approvers,
+        providers: Mapping[str, Provider],
+        bell: Bell,
+        clock: Clock,
+        random: Random,
+    ) -> None:
+        self._store = store
+        self._directory = directory
+        self._door = door
+        self._approvers = approvers
+        self._providers = providers
+        self._bell = bell
+        self._clock = clock
+        self._random = random
+
+    async def menu(self, actor: Actor) -> Menu:
+        """What this member may ask for. Raises `NotWelcome`, or `NotAllowed` when no rule admits them."""
+        await self._door.admit(actor, to=Act.SUBMITTED, subject="a new request")
+        rules = tuple(self._approvers.policy.rules_for(await self._approvers.facts(actor.id)))
+        providers = tuple(self._providers[name] for name in dict.fromkeys(rule.provider for rule in rules))
+        if not providers:
+            refusal = NotAllowed("Policy has no rule that lets you ask for a key. Your operator can add one.")
+            raise await self._door.refuse(actor, refusal, to=Act.SUBMITTED, subject="a new request")
+        return Menu(providers, rules)
+
+    async def projects(self, provider: str) -> Sequence[Project]:
+        """The projects a key can be asked for in. Raises `ProviderError`."""
+        return await self._providers[provider].projects() if provider in self._providers else ()
+
+    async def submit(self, actor: Actor, draft: Draft, *, origin: str) -> Story:
+        """Asks. The same `origin` (the modal it came from) asks once, however often it is delivered.
+
+        Raises `DraftRejected` on the field that policy or the provider does not accept, and `NotWelcome`.
+        """
+        await self._door.admit(actor, to=Act.SUBMITTED, subject="a new request")
+        if not draft.reason.strip():
+            raise DraftRejected("reason", "Say in a sentence what the key is for.")
+        verdict = await self._approvers.verdict(actor.id, draft)
+        if isinstance(verdict, Refuse):
+            raise DraftRejected(verdict.field, verdict.because)
+        deciders = await self._approvers.people(actor, verdict)
+        if not deciders:
+            raise DraftRejected(
+                "permission", "Nobody who may approve this is here now. Ask your operator to name others."
+            )
+        await self._check_project(draft)
+
+        now = self._clock()
+        request = AccessRequest(
+            team=actor.team,
+            id=new_id("r", self._random),
+            requester=actor.id,
+            draft=draft,
+            rule=verdict.rule,
+            state=RequestState.PENDING,
+            created_at=now,
+            origin=origin,
+        )
+
+        def act(tx: Transaction) -> Story:
+            if earlier := tx.request_from(actor.team, origin):
+                return tell(tx, actor.team, earlier.id, self._providers)
+            tx.add(request)
+            tx.add(self._notice(NoticeKind.RECEIPT, request, actor.id))
+            channel = self._approvers.policy.file.approval_channel
+            for recipient in (*sorted(deciders), *([channel] if channel else [])):
+                tx.add(self._notice(NoticeKind.APPROVAL, request, recipient))
+            tx.record(
+                team=actor.team,
+                at=now,
+                actor=actor.id,
+                act=Act.SUBMITTED,
+                subject=request.id,
+                provider=draft.scope.provider,
+                project=draft.scope.project,
+                permission=draft.scope.permission,
+                monthly_budget_cents=draft.scope.monthly_budget_cents,
+                duration_seconds=int(draft.duration.total_seconds()),
+                rule=verdict.rule,
+            )
+            return tell(tx, actor.team, request.id, self._providers)
+
+        story = await self._store.write(act)
+        self._bell.ring()
+        return story
+
+    async def decide(self, actor: Actor, request_id: str, ruling: Ruling, reason: str = "") -> Story:
+        """Decides, once: the same decision by the same person again changes nothing and answers the same.
+
+        Raises `Superseded` when the request was decided or cancelled before, `NotAllowed`, `DraftRejected` for a
+        denial without a reason.
+        """
+        done = Act.APPROVED if ruling is Ruling.APPROVE else Act.DENIED
+        await self._door.admit(actor, to=done, subject=request_id)
+        story = await self.story(actor.team, request_id)
+        request = story.request
+        if story.decision and (story.decision.approver, story.decision.ruling) == (actor.id, ruling):
+            return story
+        await self._authorise(actor, request, ruling, done)
+        if ruling is Ruling.DENY and not reason.strip():
+            raise DraftRejected("reason", "Say why, so that they know what to ask for instead.")
+
+        now = self._clock()
+
+        def act(tx: Transaction) -> Story:
+            tx.move(request, RequestState.APPROVED if ruling is Ruling.APPROVE else RequestState.DENIED)
+            tx.add(Decision(actor.team, request.id, actor.id, ruling, reason.strip(), now))
+            if ruling is Ruling.APPROVE:
+                tx.add(
+                    Grant(
+                        team=request.team,
+                        id=new_id("g", self._random),
+                        request_id=request.id,
+                        holder=request.requester,
+                        draft=request.draft,
+                        state=GrantState.READY,
+                        created_at=now,
+                    )
+                )
+            tx.redraw(request.team, request.id, now)
+            tx.add(self._notice(NoticeKind.OUTCOME, request, request.requester))
+            tx.record(
+                team=actor.team, at=now, actor=actor.id, act=done, subject=request.id, requester=request.requester
+            )
+            return tell(tx, actor.team, request.id, self._providers)
+
+        story = await self._store.write(act)
+        self._bell.ring()
+        return story
+
+    async def _authorise(self, actor: Actor, request: AccessRequest, ruling: Ruling, done: Act) -> None:
+        """Whether this member may decide on this request, by the policy and the directory of this moment."""
+        if request.state is not RequestState.PENDING:
+            raise Superseded(f"This request is {request.state} already.", found=request.state)
+        requester = Actor(request.team, request.requester)
+        refusal: NotAllowed | None = None
+        if actor.id == request.requester:
+            refusal = NotAllowed("Nobody decides on their own request. One of the other approvers will.")
+        elif actor.id not in await self._approvers.deciders(requester, request.draft):
+            refusal = NotAllowed("By today's policy you are not an approver of this request.")
+        elif ruling is Ruling.APPROVE:
+            because = unwelcome(requester, await self._directory.person(request.requester, fresh=True))
+            if because is not None:
+                refusal = NotAllowed(f"This cannot be approved any more. Who asked may not hold keys: {because}")
+        if refusal is not None:
+            raise await self._door.refuse(actor, refusal, to=done, subject=request.id)
+
+    async def cancel(self, actor: Actor, request_id: str) -> Story:
+        """The requester takes the ask back. Raises `Superseded` when it was decided before, `NotAllowed`."""
+        await self._door.admit(actor, to=Act.CANCELLED, subject=request_id)
+        story = await self.story(actor.team, request_id)
+        request = story.request
+        if actor.id != request.requester:
+            refusal = NotAllowed("Only who asked can cancel a request.")
+            raise await self._door.refuse(actor, refusal, to=Act.CANCELLED, subject=request_id)
+        if request.state is RequestState.CANCELLED:
+            return story
+
+        now = self._clock()
+
+        def act(tx: Transaction) -> Story:
+            tx.move(request, RequestState.CANCELLED)
+            tx.redraw(request.team, request.id, now)
+            tx.record(team=actor.team, at=now, actor=actor.id, act=Act.CANCELLED, subject=request.id)
+            return tell(tx, actor.team, request.id, self._providers)
+
+        story = await self._store.write(act)
+        self._bell.ring()
+        return story
+
+    async def story(self, team: str, request_id: str) -> Story:
+        """All there is to tell of a request. Raises `NotThere`."""
+        return await self._store.read(lambda tx: tell(tx, team, request_id, self._providers))
+
+    async def home(self, actor: Actor) -> Home:
+        """What the member sees of the desk. Looking is no act: it records nothing and refuses nothing."""
+        if because := unwelcome(actor, await self._directory.person(actor.id)):
+            return Home(actor.id, unwelcome=because)
+
+        def look(tx: Transaction) -> tuple[tuple[Story, ...], tuple[Story, ...]]:
+            mine = tx.requests_of(actor.team, actor.id, SHOWN_AT_MOST)
+            # A grant may outlive twenty later requests, and its holder must still find its buttons.
+            held = [grant.request_id for grant in tx.grants_of(actor.team, actor.id, SHOWN_AT_MOST)]
+            wanted = dict.fromkeys([*(request.id for request in mine), *held])
+            return (
+                tuple(tell(tx, actor.team, request_id, self._providers) for request_id in wanted),
+                tuple(tell(tx, actor.team, r.id, self._providers) for r in tx.pending(actor.team, 200)),
+            )
+
+        mine, pending = await self._store.read(look)
+        queue: list[Story] = []
+        for story in pending:
+            requester = Actor(actor.team, story.request.requester)
+            if actor.id in await self._approvers.deciders(requester, story.request.draft):
+                queue.append(story)
+        return Home(actor.id, mine=mine, queue=tuple(queue[:SHOWN_AT_MOST]))
+
+    async def _check_project(self, draft: Draft) -> None:
+        """The project must be there at the moment of asking: modals can be old."""
+        provider = self._providers[draft.scope.provider]
+        try:
+            projects = await provider.projects()
+        except ProviderAuth:
+            raise DraftRejected(
+                "provider", f"{provider.label} does not accept the desk's credential. Your operator can mend it."
+            ) from None
+        except ProviderError:
+            raise DraftRejected(
+                "provider", f"{provider.label} does not answer now. Nothing is lost: try again in a minute."
+            ) from None
+        if draft.scope.project not in {project.id for project in projects}:
+            raise DraftRejected("project", f"This project is no longer there at {provider.label}. Choose another.")
+
+    def _notice(self, kind: NoticeKind, request: AccessRequest, recipient: str) -> Notice:
+        return new_notice(kind, request.team, request.id, recipient, clock=self._clock, random=self._random)
+
+
+def new_notice(kind: NoticeKind, team: str, request_id: str, recipient: str, *, clock: Clock, random: Random) -> Notice:
+    """A notice that is due at once."""
+    return Notice(
+        team=team,
+        id=new_id("n", random),
+        kind=kind,
+        about=request_id,
+        recipient=recipient,
+        wanted=1,
+        shown=0,
+        due_at=clock(),
+    )
+
+
+def tell(tx: Transaction, team: str, request_id: str, providers: Mapping[str, Provider]) -> Story:
+    """The story of a request as it stands. Raises `NotThere`."""
+    request = tx.request(team, request_id)
+    if request is None:
+        raise NotThere("There is no such request here.")
+    grant = tx.grant_of(team, request_id)
+    key = tx.key(team, grant.key_id) if grant and grant.key_id else None
+    provider = providers.get(request.draft.scope.provider)
+    return Story(
+        request=request,
+        decision=tx.decision(team, request_id),
+        grant=grant,
+        key=key,
+        link=tx.link_of(team, key.id) if key else None,
+        limits=provider.applied_limits(scope=request.draft.scope, lifetime=request.draft.duration) if provider else (),
+    )

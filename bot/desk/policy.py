@@ -4,6 +4,7 @@
 list means nobody and is refused at load; nothing is ever allowed because something is missing.
 """
 
+import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -49,8 +50,8 @@ def _member_or_group(allowed: Mapping[str, str]) -> AfterValidator:
 
     def check(who: str) -> str:
         if who not in allowed and not re.fullmatch(r"[UWS][A-Z0-9]{2,}", who):
-            words = "".join(f', "{word}" ({meaning})' for word, meaning in allowed.items())
-            raise ValueError(f"{who!r} is neither a member id (U…) nor a user group id (S…){words}")
+            words = "".join(f', or "{word}" ({meaning})' for word, meaning in allowed.items())
+            raise ValueError(f"{who!r} is nobody. Mend: write a member id (U…), a user group id (S…){words}")
         return who
 
     return AfterValidator(check)
@@ -236,9 +237,15 @@ def load(text: str, *, permissions: Mapping[str, Sequence[Permission]], source: 
     try:
         file = PolicyFile.model_validate(raw)
     except ValidationError as error:
-        raise PolicyFlaw(
-            "\n".join(f"{source} line {line_of(text, flaw['loc'])}: {_mend(flaw)}" for flaw in error.errors())
-        ) from None
+        found = error.errors(include_input=False)
+        # Pydantic calls a list too short, too, when its items are wrong: the items' own flaws say it better.
+        flawed = {flaw["loc"][:depth] for flaw in found for depth in range(len(flaw["loc"]))}
+        lines = [
+            f"{source} line {line_of(text, flaw['loc'])}: {_mend(flaw)}"
+            for flaw in found
+            if not (flaw["type"] == "too_short" and flaw["loc"] in flawed)
+        ]
+        raise PolicyFlaw("\n".join(lines)) from None
     flaws = list(_unsatisfiable(file, permissions))
     if flaws:
         raise PolicyFlaw("\n".join(f"{source} line {line_of(text, where)}: {what}" for where, what in flaws))
@@ -372,3 +379,7 @@ async def lint_people(
                 flaw(number, "approvers", "only the requester could approve. Mend: name another approver.")
     if flaws:
         raise PolicyFlaw("\n".join(flaws))
+
+
+if __name__ == "__main__":  # `make schema` writes docs/policy.schema.json with it
+    print(json.dumps(PolicyFile.model_json_schema(), indent=2))

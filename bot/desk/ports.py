@@ -163,6 +163,9 @@ class Provider(Protocol):
     async def check(self) -> str:
         """Asks the provider who the credential is; the answer is a line for `app.py check`."""
 
+    async def aclose(self) -> None:
+        """Gives its connections back; nothing is called after it."""
+
 
 class Directory(Protocol):
     """Who people are. Raises `Unavailable` when it cannot be asked."""

@@ -1,0 +1,344 @@
+"""Keydesk's composition root and command line: builds settings, store, providers, desk, Slack, web and scheduler."""
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
+from slack_bolt.async_app import AsyncApp
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot import checkup, demo, providers, web
+from bot import slack as skin
+from bot.desk import audit
+from bot.desk.approvers import Approvers
+from bot.desk.bell import Bell
+from bot.desk.door import Door
+from bot.desk.errors import PolicyFlaw, Unavailable
+from bot.desk.grants import Grants
+from bot.desk.policy import Policy, lint_people
+from bot.desk.policy import load as load_policy
+from bot.desk.ports import Clock, Provider
+from bot.desk.requests import Requests
+from bot.desk.watch import Watch
+from bot.settings import Settings, SettingsFlaw
+from bot.settings import load as load_settings
+from storage.migrate import upgrade
+from storage.store import SqlStore
+
+log = logging.getLogger("keydesk")
+
+SWEEP_SECONDS = 15
+GRACE_SECONDS = 5  # how long requests under way may take at shutdown
+CHATTY = ("slack_sdk", "slack_bolt", "httpx", "httpcore", "aiohttp", "authlib", "apscheduler", "asyncio")
+
+
+class CannotStart(Exception):
+    """Why the desk does not start, with the mend, for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """A running desk: what the outside of it is, and its sweeps, which tests run at times of their choosing."""
+
+    team: str
+    url: str
+    store: SqlStore
+    watch: Watch
+
+
+def now() -> datetime:
+    """The time, aware and in UTC."""
+    return datetime.now(UTC)
+
+
+@asynccontextmanager
+async def running(settings: Settings, *, clock: Clock = now) -> AsyncIterator[Desk]:
+    """The whole desk, serving, until the context ends. Raises `CannotStart`."""
+    async with AsyncExitStack() as stack:
+        listener = stack.enter_context(_listening(settings.host, settings.port))
+        vendors = providers.build(settings, clock)
+        for vendor in vendors.values():
+            stack.push_async_callback(vendor.aclose)
+        text, policy = _policy(settings, vendors)
+        database = settings.database_url.get_secret_value()
+        await asyncio.to_thread(upgrade, database)
+        store = SqlStore.open(database)
+        stack.push_async_callback(store.close)
+
+        client = skin.build_client(settings.slack_bot_token, settings.slack_api_url)
+        team = await _team(client)
+        directory = skin.SlackDirectory(client=client, team=team, clock=clock)
+        try:
+            await lint_people(policy, directory=directory, team=team, text=text, source=str(settings.policy_file))
+        except (PolicyFlaw, Unavailable) as flaw:
+            raise CannotStart(str(flaw)) from None
+
+        bell = Bell()
+        door = Door(store=store, directory=directory, clock=clock)
+        approvers = Approvers(policy=policy, directory=directory, door=door)
+        requests = Requests(
+            store=store,
+            directory=directory,
+            door=door,
+            approvers=approvers,
+            providers=vendors,
+            bell=bell,
+            clock=clock,
+            random=os.urandom,
+        )
+        grants = Grants(
+            store=store,
+            door=door,
+            approvers=approvers,
+            providers=vendors,
+            bell=bell,
+            clock=clock,
+            random=os.urandom,
+            public_url=settings.public_url,
+        )
+        notifier = skin.SlackNotifier(client=client, team=team)
+        watch = Watch(
+            store=store,
+            requests=requests,
+            grants=grants,
+            notifier=notifier,
+            bell=bell,
+            clock=clock,
+            random=os.urandom,
+        )
+        slack_app = skin.build_app(client=client, signing_secret=settings.slack_signing_secret)
+        background = skin.register(slack_app, requests=requests, grants=grants, notifier=notifier, team=team)
+        pages = web.build(
+            grants=grants,
+            public_url=settings.public_url,
+            session_secret=settings.session_secret,
+            slack_client_id=settings.slack_client_id,
+            slack_client_secret=settings.slack_client_secret,
+            slack_origin=settings.slack_origin,
+            team=team,
+            ready=store.ping,
+            extra_routes=[skin.events_route(slack_app)] if settings.slack_signing_secret else [],
+        )
+
+        sweeps = asyncio.create_task(watch.run())
+        stack.push_async_callback(_cancelled, sweeps)
+        stack.push_async_callback(background.drain)
+        await stack.enter_async_context(_serving(pages, listener))
+        if settings.slack_app_token:
+            await stack.enter_async_context(_connected(slack_app, settings.slack_app_token.get_secret_value()))
+        stack.enter_context(_metronome(watch, clock))
+        yield Desk(team=team, url=settings.public_url, store=store, watch=watch)
+
+
+def _policy(settings: Settings, vendors: dict[str, Provider]) -> tuple[str, Policy]:
+    file = settings.policy_file
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError:
+        mend = f"cp policy.example.toml {file}, and put your own ids in"
+        raise CannotStart(f"{file} (POLICY_FILE) cannot be read. Mend: {mend}.") from None
+    permissions = {name: vendor.permissions for name, vendor in vendors.items()}
+    try:
+        return text, load_policy(text, permissions=permissions, source=str(file))
+    except PolicyFlaw as flaw:
+        raise CannotStart(str(flaw)) from None
+
+
+async def _team(client: AsyncWebClient) -> str:
+    try:
+        answer = await client.auth_test()
+    except SlackApiError as error:
+        why = error.response.get("error")
+        raise CannotStart(f"SLACK_BOT_TOKEN is refused by Slack ({why}). Mend: `python app.py check`.") from None
+    except Exception as error:
+        why = type(error).__name__
+        raise CannotStart(f"Slack cannot be reached at SLACK_API_URL ({why}). Mend: `python app.py check`.") from None
+    return str(answer["team_id"])
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    """A bound socket: a port that is taken is found before anything else starts."""
+    try:
+        listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        mend = "stop what listens there, or set PORT and HOST to another"
+        raise CannotStart(f"cannot listen on {host} port {port}: {error.strerror}. Mend: {mend}.") from None
+    with listener:
+        yield listener
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are the command's: the server is one part of the desk and is stopped in its turn."""
+        yield
+
+
+@asynccontextmanager
+async def _serving(pages: Any, listener: socket.socket) -> AsyncIterator[None]:
+    config = uvicorn.Config(
+        pages,
+        log_config=None,
+        access_log=False,  # paths may hold what people pasted wrongly
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    server = _Server(config)
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await task
+
+
+@asynccontextmanager
+async def _connected(slack_app: AsyncApp, token: str) -> AsyncIterator[None]:
+    handler = AsyncSocketModeHandler(slack_app, token)
+    try:
+        await handler.connect_async()
+    except SlackApiError as error:
+        why = error.response.get("error")
+        mend = "an app-level token with connections:write, and Socket Mode switched on"
+        raise CannotStart(f"SLACK_APP_TOKEN is refused by Slack ({why}). Mend: {mend}.") from None
+    try:
+        yield
+    finally:
+        await handler.close_async()
+
+
+@contextmanager
+def _metronome(watch: Watch, clock: Clock) -> Iterator[None]:
+    scheduler = AsyncIOScheduler(timezone=UTC)
+    scheduler.add_job(
+        watch.reconcile,
+        "interval",
+        seconds=SWEEP_SECONDS,
+        next_run_time=now(),  # what the last process left is put right at once
+        coalesce=True,
+        max_instances=1,
+        misfire_grace_time=None,
+    )
+    scheduler.start()
+    try:
+        yield
+    finally:
+        scheduler.shutdown(wait=False)
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+async def until_stopped() -> None:
+    """Waits for Ctrl-C or SIGTERM."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    await stop.wait()
+
+
+async def _run() -> int:
+    settings = load_settings()
+    _log_to_stderr(settings.log_level)
+    async with running(settings) as desk:
+        ways = [
+            *(["Socket Mode"] if settings.slack_app_token else []),
+            *(["HTTP at /slack/events"] if settings.slack_signing_secret else []),
+        ]
+        log.info("Keydesk serves team %s at %s, by %s. Ctrl-C stops it.", desk.team, desk.url, " and ".join(ways))
+        await until_stopped()
+    return 0
+
+
+async def _demo(data: Path, port: int) -> int:
+    _log_to_stderr("warning")
+    async with demo.workspace(data, port=port) as workspace, running(workspace.settings):
+        print(workspace.welcome, flush=True)
+        await until_stopped()
+        print(f"\nStopped. What you did is kept in {data}/ and is there again at the next `make demo`.")
+    return 0
+
+
+async def _audit_verify() -> int:
+    store = SqlStore.open(load_settings().database_url.get_secret_value())
+    failed = False
+    try:
+        for team in await store.teams():
+            entries = await store.audit_entries(team, after=-1, limit=sys.maxsize)
+            flaw = audit.verify(entries, await store.audit_head(team))
+            if flaw is None:
+                print(f"ok    team {team}: {len(entries)} entries, chained and unaltered")
+            else:
+                failed = True
+                print(f"WRONG team {team}: entry {flaw.index} {flaw.because}")
+    finally:
+        await store.close()
+    return 1 if failed else 0
+
+
+def _migrate() -> int:
+    upgrade(load_settings().database_url.get_secret_value())
+    print("ok    the database has the newest schema")
+    return 0
+
+
+def _log_to_stderr(level: str) -> None:
+    logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
+    for name in CHATTY:
+        # Below this they log whole requests: a link's URL is in the private answer to a pick-up.
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line. Returns the exit status: 0, 1 for a finding, 2 for what stops a start."""
+    parser = argparse.ArgumentParser(prog="app.py", description="Keydesk, the key desk in a team's Slack.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("run", help="serve your team; settings from the environment and .env")
+    trial = commands.add_parser("demo", help="the whole desk on this machine alone, with a pretend Slack and OpenAI")
+    trial.add_argument("--data", type=Path, default=Path("demo-data"), help="where it keeps its data (demo-data)")
+    trial.add_argument("--port", type=int, default=8700, help="port of the pretend Slack (8700)")
+    commands.add_parser("check", help="say line by line what of the set-up is right or wrong, and how to mend it")
+    log_commands = commands.add_parser("audit", help="the audit log").add_subparsers(
+        dest="audit_command", required=True, metavar="COMMAND"
+    )
+    log_commands.add_parser("verify", help="name the first entry that does not fit")
+    commands.add_parser("migrate", help="bring the database to the newest schema")
+    chosen = parser.parse_args(arguments)
+    try:
+        match chosen.command:
+            case "run":
+                return asyncio.run(_run())
+            case "demo":
+                return asyncio.run(_demo(chosen.data, chosen.port))
+            case "check":
+                return asyncio.run(checkup.report(print))
+            case "audit":
+                return asyncio.run(_audit_verify())
+            case _:
+                return _migrate()
+    except (CannotStart, SettingsFlaw, demo.NoDemo) as reason:
+        print(f"Keydesk does not start:\n{reason}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""Settings: frozen, from the environment and `.env`, failing closed. Each error names the setting and the mend."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class SettingsFlaw(Exception):
+    """Settings the desk cannot start with: one line for each, naming the setting and the mend."""
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("is not a URL. Mend: write it as https://host, with nothing behind the path")
+    return text.rstrip("/")
+
+
+def _public_url(text: str) -> str:
+    url = _url(text)
+    parts = urlsplit(url)
+    if parts.scheme == "http" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
+        raise ValueError("must be https: browsers open envelopes on secure pages only. Mend: put TLS before the desk")
+    if parts.path:
+        raise ValueError(
+            "must have no path: the link page sits at its root. Mend: give the desk a host name of its own"
+        )
+    return url
+
+
+def _database_url(url: SecretStr) -> SecretStr:
+    if not url.get_secret_value().startswith(("sqlite:///", "postgresql://")):
+        raise ValueError("names no database. Mend: sqlite:///keydesk.db or postgresql://user:password@host/name")
+    return url
+
+
+def _starting(prefix: str, where: str) -> BeforeValidator:
+    def check(value: Any) -> Any:
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if isinstance(text, str) and text and not text.startswith(prefix):
+            raise ValueError(f"does not start with {prefix}. Mend: copy it from {where}")
+        return value
+
+    return BeforeValidator(check)
+
+
+class Settings(BaseSettings):
+    """Everything the desk is told from outside. docs/operating.md documents each; a test holds it to that."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    slack_bot_token: Annotated[
+        SecretStr,
+        _starting("xoxb-", "OAuth & Permissions in your Slack app's settings"),
+        Field(description="Bot token (xoxb-…), from OAuth & Permissions."),
+    ]
+    slack_app_token: Annotated[
+        SecretStr | None,
+        _starting("xapp-", "Basic Information, App-Level Tokens, in your Slack app's settings"),
+        Field(description="App-level token (xapp-…) with connections:write. Set: Socket Mode."),
+    ] = None
+    slack_signing_secret: Annotated[
+        SecretStr | None,
+        Field(description="Signing secret, from Basic Information. Set: HTTP, at /slack/events."),
+    ] = None
+    slack_client_id: Annotated[
+        str, Field(min_length=1, description="Client ID, from Basic Information; for Sign in with Slack.")
+    ]
+    slack_client_secret: Annotated[
+        SecretStr, Field(min_length=1, description="Client secret, from Basic Information; for Sign in with Slack.")
+    ]
+    slack_api_url: Annotated[
+        str,
+        AfterValidator(lambda text: _url(text) + "/"),
+        Field(description="Base of Slack's Web API; another one for GovSlack or a proxy."),
+    ] = "https://slack.com/api/"
+    public_url: Annotated[
+        str,
+        AfterValidator(_public_url),
+        Field(description="Where browsers reach the link page: https://keydesk.example.com"),
+    ]
+    session_secret: Annotated[
+        SecretStr,
+        Field(
+            min_length=32,
+            description="Signs session cookies; at least 32 characters: `openssl rand -base64 32`.",
+        ),
+    ]
+    database_url: Annotated[
+        SecretStr,
+        AfterValidator(_database_url),
+        Field(description="sqlite:///FILE, or postgresql://… when several replicas share it; may hold a password."),
+    ] = SecretStr("sqlite:///keydesk.db")
+    policy_file: Annotated[Path, Field(description="The policy; start from policy.example.toml.")] = Path("policy.toml")
+    openai_admin_key: Annotated[
+        SecretStr | None,
+        _starting("sk-admin-", "Organization settings, Admin keys, at OpenAI"),
+        Field(description="Admin API key (sk-admin-…). Set: OpenAI is offered."),
+    ] = None
+    openai_base_url: Annotated[
+        str, AfterValidator(_url), Field(description="Base of OpenAI's API; another one for a proxy.")
+    ] = "https://api.openai.com/v1"
+    host: Annotated[str, Field(description="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535, description="Port to listen on.")] = 8080
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Field(description="How much is logged; never a secret.")
+    ] = "info"
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> Self:
+        if self.slack_app_token is None and self.slack_signing_secret is None:
+            raise ValueError(
+                "SLACK_APP_TOKEN and SLACK_SIGNING_SECRET are both missing, so Slack could not reach the desk. "
+                "Mend: set SLACK_APP_TOKEN for Socket Mode, or SLACK_SIGNING_SECRET for HTTP"
+            )
+        return self
+
+    @property
+    def slack_origin(self) -> str:
+        """Where Sign in with Slack lives: the origin of the Web API."""
+        parts = urlsplit(self.slack_api_url)
+        return f"{parts.scheme}://{parts.netloc}"
+
+
+def load(**given: Any) -> Settings:
+    """The settings. `given` stands in for the environment, in the demo and in tests. Raises `SettingsFlaw`."""
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise SettingsFlaw("\n".join(_line(flaw) for flaw in error.errors(include_input=False))) from None
+
+
+def _line(flaw: Any) -> str:
+    name = str(flaw["loc"][0]).upper() if flaw["loc"] else ""
+    said = str(flaw["msg"]).removeprefix("Value error, ")
+    match flaw["type"]:
+        case "missing":
+            return f"{name} is missing. Mend: set it in .env; docs/operating.md says where to find it."
+        case "value_error":
+            return f"{name} {said}.".lstrip()
+        case "string_too_short" | "too_short" if name == "SESSION_SECRET":
+            return f"{name} is too short. Mend: SESSION_SECRET=$(openssl rand -base64 32)."
+        case _:
+            return f"{name}: {said}. Mend: correct it in .env; docs/operating.md says what it may be."

@@ -1,0 +1,1 @@
+"""The Slack skin: everything inbound and outbound, and how things look. Holds no behaviour."""

@@ -1,0 +1,1 @@
+"""The web side: the link page, sign-in, health."""

@@ -1,0 +1,180 @@
+"""A whole desk against a whole sandbox, as an operator would run it, with a clock that tests move."""
+
+import secrets
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from app import Desk, running
+from bot.settings import Settings, load
+from sandbox.client import Member, Message, Sandbox
+from sandbox.server import Running
+
+POLICY = """\
+version = 1
+approval_channel = "C0KEYS"
+manager_field = "Xf0MANAGER"
+
+[[rule]]
+name = "everyday keys"
+requesters = ["everyone"]
+provider = "openai"
+projects = ["*"]
+permissions = ["read_only", "embeddings", "responses", "chat"]
+approvers = ["manager", "S0PLATFORM"]
+max_duration = "30d"
+max_monthly_budget = 200
+default_duration = "7d"
+default_monthly_budget = 25
+"""
+ASK = {
+    "provider": "openai",
+    "project": "proj_search",
+    "permission": "chat",
+    "duration": "7d",
+    "budget": "25",
+    "reason": "Nightly evaluation of the search prompts",
+}
+
+
+class MovableClock:
+    """Now, plus what the test has added."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+
+@dataclass
+class World:
+    """The sandbox, its people, and the desk that serves them."""
+
+    sandbox: Sandbox
+    servers: Running
+    settings: Settings
+    clock: MovableClock
+    desk: Desk
+    http: httpx.AsyncClient
+    spoken: list[str] = field(default_factory=list)
+
+    @property
+    def ana(self) -> Member:
+        """Ben's manager."""
+        return self.sandbox.member("U0ANA")
+
+    @property
+    def ben(self) -> Member:
+        """The engineer who asks."""
+        return self.sandbox.member("U0BEN")
+
+    @property
+    def cara(self) -> Member:
+        """A platform lead, and so an approver."""
+        return self.sandbox.member("U0CARA")
+
+    async def ask(self, member: Member | None = None, **changes: str) -> None:
+        """Fills in the form and submits it."""
+        who = member or self.ben
+        assert (await who.command("/apikey request")).acknowledged
+        form = await who.modal()
+        assert form is not None
+        ack = await who.submit(form, **{**ASK, **changes})
+        assert ack.acknowledged
+        assert ack.errors == {}
+
+    async def approved(self) -> Message:
+        """Ben asked, Ana approved: the message with his pick-up button."""
+        await self.ask()
+        card = await self.ana.expect_message("Ben")
+        assert (await self.ana.click(card, "approve")).acknowledged
+        return await self.ben.expect_message("approved")
+
+    async def picked_up(self) -> str:
+        """Ben picked up, too: the link's URL."""
+        outcome = await self.approved()
+        assert (await self.ben.click(outcome, "pick_up")).acknowledged
+        return await self.link()
+
+    async def link(self, after: int = 0) -> str:
+        """The URL in the newest private answer to Ben's pick-ups."""
+
+        def find(snapshot: Any) -> str | None:
+            urls = [
+                url
+                for message in self.ben.visible(snapshot)
+                if message.ephemeral
+                for url in message.urls
+                if "/k/" in url
+            ]
+            return urls[-1] if len(urls) > after else None
+
+        return await self.ben.expect(find)
+
+    async def pass_time(self, by: timedelta) -> None:
+        """Moves both clocks and lets the desk sweep once."""
+        self.clock.ahead += by
+        await self.sandbox.advance(by.total_seconds())
+        await self.desk.watch.reconcile()
+
+    async def call(self, key: str) -> httpx.Response:
+        """What the provider says to whoever shows this key."""
+        return await self.http.post(
+            f"{self.servers.openai_url}/chat/completions",
+            headers={"Authorization": f"Bearer {key}"},
+            json={"model": "gpt-5-mini", "messages": [{"role": "user", "content": "Say hello."}]},
+        )
+
+
+def free_port() -> int:
+    """A port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def settings_for(servers: Running, *, mode: str, database_url: str, folder: Path, policy: str = POLICY) -> Settings:
+    """What an operator would have put into `.env` for this sandbox."""
+    file = folder / "policy.toml"
+    file.write_text(policy, encoding="utf-8")
+    port = free_port()
+    ways: dict[str, Any] = {
+        "socket": {"slack_app_token": servers.app_token},
+        "http": {"slack_signing_secret": servers.signing_secret},
+    }[mode]
+    return load(
+        _env_file=None,
+        slack_bot_token=servers.bot_token,
+        slack_client_id=servers.client_id,
+        slack_client_secret=servers.client_secret,
+        slack_api_url=servers.api_url,
+        public_url=f"http://127.0.0.1:{port}",
+        session_secret=secrets.token_urlsafe(32),
+        database_url=database_url,
+        policy_file=file,
+        openai_admin_key=servers.openai_admin_key,
+        openai_base_url=servers.openai_url,
+        port=port,
+        **ways,
+    )
+
+
+@asynccontextmanager
+async def world(servers: Running, settings: Settings) -> AsyncIterator[World]:
+    """The desk runs against the sandbox until the context ends."""
+    clock = MovableClock()
+    async with Sandbox(servers.base_url) as sandbox, httpx.AsyncClient(timeout=10) as http:
+        await sandbox.set_app(
+            request_url=f"{settings.public_url}/slack/events" if settings.slack_signing_secret else None,
+            redirect_urls=[f"{settings.public_url}/auth/callback"],
+        )
+        async with running(settings, clock=clock) as desk:
+            yield World(sandbox, servers, settings, clock, desk, http)

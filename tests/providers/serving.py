@@ -1,0 +1,143 @@
+"""What the tests of providers share: real servers on loopback, and OpenAI's published description."""
+
+import json
+import re
+import socket
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from jsonschema import Draft202012Validator
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute, Mount
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+DATA = Path(__file__).parents[2].parent / "shared" / "data"
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One request and what was answered. The path is the one below the API's base."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    body: Any
+    status: int
+    answer: Any
+
+
+@dataclass
+class Served:
+    """A running server: where it is, and all that passed."""
+
+    url: str
+    exchanges: list[Exchange] = field(default_factory=list)
+
+    @property
+    def asked(self) -> list[tuple[str, str]]:
+        """Method and path of each request, in order of their answers."""
+        return [(exchange.method, exchange.path) for exchange in self.exchanges]
+
+
+class _Recorder:
+    def __init__(self, app: ASGIApp, base: str, into: list[Exchange]) -> None:
+        self._app, self._base, self._into = app, base, into
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        sent, answered, status = b"", b"", 0
+
+        async def hear() -> Message:
+            nonlocal sent
+            message = await receive()
+            sent += message.get("body", b"")
+            return message
+
+        async def say(message: Message) -> None:
+            nonlocal answered, status
+            status = message.get("status", status)
+            answered += message.get("body", b"")
+            if message["type"] == "http.response.body" and not message.get("more_body"):
+                query = dict(pair.split("=", 1) for pair in scope["query_string"].decode().split("&") if pair)
+                path = scope["path"].removeprefix(self._base)
+                self._into.append(
+                    Exchange(scope["method"], path, query, _json(sent), status, _json(answered)),
+                )
+            await send(message)
+
+        await self._app(scope, hear, say)
+
+
+def _json(raw: bytes) -> Any:
+    try:
+        return json.loads(raw)
+    except ValueError:
+        return None
+
+
+@contextmanager
+def serve(routes: Sequence[BaseRoute], base: str = "/openai/v1") -> Iterator[Served]:
+    """Serves the routes below `base` on a free port of 127.0.0.1."""
+    # asyncio turns Nagle's delay (40 ms a call) off only for sockets that say they are TCP, as create_server's do not.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()  # at once, so that no client needs to wait for the server
+    served = Served(f"http://127.0.0.1:{listener.getsockname()[1]}{base}")
+    app = _Recorder(Starlette(routes=[Mount(base, routes=routes)]), base, served.exchanges)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off", ws="none"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        yield served
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
+
+
+class Description:
+    """OpenAI's published description of its admin API; newer parameters are those that the official SDK documents."""
+
+    NEWER = frozenset({"expires_in_seconds"})
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self._components = document["components"]
+        self._paths = [
+            (re.compile(re.sub(r"\{[^}]+\}", "[^/]+", path)), operations)
+            for path, operations in document["paths"].items()
+        ]
+
+    def check(self, exchange: Exchange) -> None:
+        """Fails unless the request and its answer are as described."""
+        operation = next(
+            operations[exchange.method.lower()] for path, operations in self._paths if path.fullmatch(exchange.path)
+        )
+        described = {parameter["name"] for parameter in operation.get("parameters", ()) if parameter["in"] == "query"}
+        assert set(exchange.query) <= described
+        if "requestBody" in operation:
+            schema = operation["requestBody"]["content"]["application/json"]["schema"]
+            self._fits(schema, exchange.body)
+            known = self._components["schemas"][schema["$ref"].rpartition("/")[2]]["properties"]
+            assert set(exchange.body) <= set(known) | self.NEWER
+        else:
+            assert exchange.body is None
+        if exchange.status == 200:
+            self._fits(operation["responses"]["200"]["content"]["application/json"]["schema"], exchange.answer)
+        else:
+            self._fits({"$ref": "#/components/schemas/ErrorResponse"}, exchange.answer)
+
+    def _fits(self, schema: Mapping[str, Any], value: Any) -> None:
+        Draft202012Validator({**schema, "components": self._components}).validate(value)
+
+
+def description() -> Description:
+    """Reads the description, or skips the test where the data does not lie beside the project."""
+    path = DATA / "providers" / "openai-admin.openapi.json"
+    if not path.exists():
+        pytest.skip("OpenAI's description is not there: ../shared/data/providers/openai-admin.openapi.json")
+    return Description(json.loads(path.read_text()))

@@ -1,0 +1,103 @@
+"""Private answers: to the one member who typed or pressed, where they did."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import ClientError
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.webhook.async_client import AsyncWebhookClient
+
+from bot.desk.errors import Unavailable
+from bot.slack import views
+from bot.slack.client import CALL_SECONDS, quiet, retry_handlers
+
+log = logging.getLogger(__name__)
+
+TRIGGER_USED = frozenset({"exchanged_trigger_id", "trigger_exchanged"})
+TRIGGER_LATE = frozenset({"expired_trigger_id", "trigger_expired"})
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a member pressed: a message, which can be answered by its URL, or a view, which a dialog answers."""
+
+    response_url: str | None
+    trigger_id: str
+    ephemeral: bool
+    home: bool
+
+    @classmethod
+    def of(cls, body: Mapping[str, Any]) -> "Place":
+        """The place that an interaction's payload tells of."""
+        container = body.get("container") or {}
+        return cls(
+            response_url=body.get("response_url") or None,
+            trigger_id=str(body.get("trigger_id", "")),
+            ephemeral=bool(container.get("is_ephemeral")),
+            home=(body.get("view") or {}).get("type") == "home",
+        )
+
+
+class Answers:
+    """Speaks to one member at a time."""
+
+    def __init__(self, client: AsyncWebClient) -> None:
+        self._client = client
+
+    async def open(self, trigger_id: str, view: views.View) -> str | None:
+        """Opens a dialog and returns its id; None where an earlier delivery of the same press opened one.
+
+        Raises `Unavailable` when Slack does not take it in time.
+        """
+        try:
+            opened = await self._client.views_open(trigger_id=trigger_id, view=view)
+        except SlackApiError as error:
+            code = error.response.get("error")
+            if code in TRIGGER_USED:
+                return None
+            if code not in TRIGGER_LATE:
+                raise
+            raise Unavailable("Slack did not open the dialog in time. Try once more.") from None
+        except (ClientError, TimeoutError):
+            raise Unavailable("Slack does not answer right now. Try again in a moment.") from None
+        return str(opened["view"]["id"])
+
+    async def update(self, view_id: str, view: views.View) -> None:
+        """Shows something else in an open dialog; one that was closed meanwhile is left closed."""
+        try:
+            await self._client.views_update(view_id=view_id, view=view)
+        except SlackApiError as error:
+            log.info("dialog %s could not be updated: %s", view_id, error.response.get("error"))
+
+    async def say(self, place: Place, text: str) -> None:
+        """A sentence, private to who pressed there."""
+        if place.response_url:
+            await self.send(place, views.note(text))
+            return
+        try:
+            await self.open(place.trigger_id, views.problem_view(text))
+        except Unavailable:
+            log.info("an answer came too late for its dialog")
+
+    async def send(self, place: Place, message: views.Message, *, replace: bool = False) -> None:
+        """A message at the place: beside what was pressed, seen by who pressed alone, or in its stead."""
+        if not place.response_url:
+            raise ValueError("a view has no URL to answer at")
+        webhook = AsyncWebhookClient(
+            place.response_url, timeout=CALL_SECONDS, retry_handlers=retry_handlers(), logger=quiet
+        )
+        body: dict[str, Any] = {
+            "text": message["text"],
+            "blocks": message["blocks"],
+            "replace_original": replace,
+            "unfurl_links": False,
+            "unfurl_media": False,
+        }
+        if not replace:
+            body["response_type"] = "ephemeral"
+        answer = await webhook.send_dict(body)
+        if answer.status_code != 200:
+            log.warning("Slack did not take a private answer: %s %s", answer.status_code, answer.body[:100])

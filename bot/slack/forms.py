@@ -1,0 +1,95 @@
+"""What was filled into a form: a draft, or what is wrong, by field."""
+
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from bot.desk.errors import DraftRejected
+from bot.desk.model import Draft, Scope
+from bot.desk.policy import parse_duration
+from bot.slack.text import plain
+from bot.slack.views.kit import ERROR_TEXT
+from bot.slack.views.modals import BUDGET, DURATION, PERMISSION, PROJECT, PROVIDER, REASON
+
+Errors = dict[str, str]
+"""What is wrong, by the name of the field that it sits on."""
+
+_AMOUNT = re.compile(r"\$?\s*([0-9]+|[0-9]{1,3}(?:,[0-9]{3})+)(?:\.([0-9]{1,2}))?")
+_LARGEST = 10**9  # dollars; whatever policy allows is far below, and a database column is far above
+_SPOKEN = re.compile(r"([0-9]{1,9})\s*(h|d|w)(?:ours?|rs?|ays?|eeks?)?", re.IGNORECASE)
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_FIELDS = {"monthly_budget_cents": BUDGET}
+
+
+def parse(values: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Draft | Errors:
+    """The request form's `state.values` as a draft. Whether it may be asked for is policy's to say."""
+    errors: Errors = {}
+    chosen = {field: _chosen(values, field) for field in (PROVIDER, PROJECT, PERMISSION)}
+    for field, (value, _) in chosen.items():
+        if not value:
+            errors[field] = f"Choose a {'permission' if field == PERMISSION else field}."
+    duration, cents = timedelta(), 0
+    try:
+        duration = _duration(_typed(values, DURATION))
+    except ValueError as error:
+        errors[DURATION] = str(error)
+    try:
+        cents = _cents(_typed(values, BUDGET))
+    except ValueError as error:
+        errors[BUDGET] = str(error)
+    reason = _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", _typed(values, REASON))
+    if not reason.strip():
+        errors[REASON] = "Say in a sentence what the key is for."
+    if errors:
+        return errors
+    project, project_name = chosen[PROJECT]
+    scope = Scope(chosen[PROVIDER][0], project, chosen[PERMISSION][0], cents)
+    return Draft(scope, project_name=project_name or project, duration=duration, reason=reason)
+
+
+def reason(values: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+    """What the form that denies says, as it can be stored."""
+    return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", _typed(values, REASON))
+
+
+def rejected(error: DraftRejected) -> Errors:
+    """The desk's objection, on the field that it is about."""
+    return {_FIELDS.get(error.field, error.field): plain(error.because, ERROR_TEXT)}
+
+
+def _input(values: Mapping[str, Mapping[str, Mapping[str, Any]]], field: str) -> Mapping[str, Any]:
+    return values.get(field, {}).get(field, {})
+
+
+def _typed(values: Mapping[str, Mapping[str, Mapping[str, Any]]], field: str) -> str:
+    return str(_input(values, field).get("value") or "")
+
+
+def _chosen(values: Mapping[str, Mapping[str, Mapping[str, Any]]], field: str) -> tuple[str, str]:
+    option = _input(values, field).get("selected_option") or {}
+    return str(option.get("value") or ""), str((option.get("text") or {}).get("text") or "")
+
+
+def _duration(text: str) -> timedelta:
+    spoken = _SPOKEN.fullmatch(text.strip())
+    try:
+        return parse_duration(f"{int(spoken[1])}{spoken[2]}" if spoken else text)
+    except ValueError as error:
+        words = str(error)
+        raise ValueError(f"{words[:1].upper()}{words[1:]}.") from None
+
+
+def _cents(text: str) -> int:
+    found = _AMOUNT.fullmatch(text.strip())
+    if found is None:
+        if re.fullmatch(r"\$?\s*[-−]\s*\$?[0-9.,]+", text.strip()):
+            raise ValueError("A budget is at least $1 a month.")
+        raise ValueError('Write the budget in digits, in dollars and cents: "25" or "12.50".')
+    digits = found[1].replace(",", "").lstrip("0") or "0"
+    # Python refuses to read numbers of thousands of digits; nobody's budget has more than nine.
+    dollars = int(digits) if len(digits) <= len(str(_LARGEST)) else _LARGEST
+    cents = min(dollars, _LARGEST) * 100 + int((found[2] or "0").ljust(2, "0"))
+    if cents < 100:
+        raise ValueError("A budget is at least $1 a month.")
+    return cents

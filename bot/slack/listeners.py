@@ -1,0 +1,335 @@
+"""Everything inbound: acknowledge, parse, call the desk once, answer whoever acted.
+
+Bolt runs with `process_before_response`: each listener does its act in one transaction, then acknowledges. What is
+slow follows in the background of the same process.
+
+Slack may deliver the same press twice. What identifies it: a press its `trigger_id`, which each interaction has its
+own of and a redelivery repeats; a submitted form the id of its view; deciding, cancelling and revoking need none, as
+doing the same again changes nothing.
+"""
+
+import asyncio
+import logging
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
+from slack_bolt.response import BoltResponse
+
+from bot.desk.errors import AlreadyDelivered, DraftRejected, NotThere, ProviderError, Superseded
+from bot.desk.grants import Grants
+from bot.desk.model import Actor, Draft, Key, Ruling
+from bot.desk.ports import Notifier
+from bot.desk.requests import Menu, Requests
+from bot.desk.states import RequestState
+from bot.slack import forms, views
+from bot.slack.answers import Answers, Place
+from bot.slack.background import Background
+from bot.slack.sentences import SORRY, sentence
+from bot.slack.text import plain, vendor
+from bot.slack.views.kit import ERROR_TEXT, OPTIONS, option
+from bot.slack.views.modals import DENY_FORM, PROJECT, PROVIDER, REASON, REQUEST_FORM
+from bot.slack.views.standing import APPROVE, ASK, CANCEL, DENY, OPEN_KEY, PICK_UP, REVOKE
+
+log = logging.getLogger(__name__)
+
+SUGGESTION_SECONDS = 2.5  # Slack waits three for a menu's options
+ANYTHING = re.compile(".*")
+
+Body = Mapping[str, Any]
+
+
+def register(app: AsyncApp, *, requests: Requests, grants: Grants, notifier: Notifier, team: str) -> Background:
+    """Connects the desk to the app. Drain what is returned at shutdown."""
+    background = Background()
+    listeners = _Listeners(
+        requests=requests,
+        grants=grants,
+        notifier=notifier,
+        team=team,
+        answers=Answers(app.client),
+        background=background,
+    )
+    app.command(ANYTHING)(listeners.command)
+    app.action(ASK)(listeners.ask)
+    app.action(APPROVE)(listeners.approve)
+    app.action(DENY)(listeners.ask_why_not)
+    app.action(CANCEL)(listeners.cancel)
+    app.action(PICK_UP)(listeners.pick_up)
+    app.action(REVOKE)(listeners.revoke)
+    app.action(OPEN_KEY)(listeners.acknowledge)
+    app.action(ANYTHING)(listeners.unknown_action)
+    app.options(PROJECT)(listeners.suggest_projects)
+    app.view(REQUEST_FORM)(listeners.submit)
+    app.view(DENY_FORM)(listeners.deny)
+    app.event("app_home_opened")(listeners.home_opened)
+    app.event(ANYTHING)(listeners.acknowledge)
+    app.error(listeners.failed)
+    return background
+
+
+class _Listeners:
+    def __init__(
+        self,
+        *,
+        requests: Requests,
+        grants: Grants,
+        notifier: Notifier,
+        team: str,
+        answers: Answers,
+        background: Background,
+    ) -> None:
+        self._requests = requests
+        self._grants = grants
+        self._notifier = notifier
+        self._team = team
+        self._answers = answers
+        self._background = background
+
+    # ---- commands
+
+    async def command(self, ack: AsyncAck, body: Body, context: AsyncBoltContext) -> None:
+        actor = self._actor(context)
+        word, _, rest = str(body.get("text") or "").strip().partition(" ")
+        match word.lower(), rest.strip():
+            case "request", _:
+                await self._open_form(actor, str(body["trigger_id"]))
+                await ack()
+            case ("list", _) | ("revoke", ""):
+                await _reply(ack, views.grant_list(await self._requests.home(actor)))
+            case "revoke", grant_id:
+                story = await self._grants.revoke(actor, grant_id.strip("`"))
+                await _reply(ack, views.note(views.revoked(story)))
+            case (("" | "help"), _):
+                await _reply(ack, views.help_text())
+            case _:
+                await _reply(ack, views.unknown_command(word))
+
+    # ---- asking
+
+    async def ask(self, ack: AsyncAck, body: Body, context: AsyncBoltContext) -> None:
+        await self._open_form(self._actor(context), str(body["trigger_id"]))
+        await ack()
+
+    async def _open_form(self, actor: Actor, trigger_id: str) -> None:
+        menu = await self._requests.menu(actor)
+        view_id = await self._answers.open(trigger_id, views.request_form(menu))
+        if view_id:
+            self._background.start(self._look_for_projects(menu, view_id))
+
+    async def _look_for_projects(self, menu: Menu, view_id: str) -> None:
+        """Has the projects at hand when the menu is opened; says so on the form where there will be none."""
+        for provider in menu.providers:
+            try:
+                await self._requests.projects(provider.name)
+            except ProviderError as error:
+                log.warning("projects at %s cannot be listed: %s", provider.name, error)
+                warning = f"{sentence(error, provider=provider.label)} Until then there are no projects to choose from."
+                await self._answers.update(view_id, views.request_form(menu, warning=warning))
+                return
+
+    async def suggest_projects(self, ack: AsyncAck, body: Body) -> None:
+        async with asyncio.timeout(SUGGESTION_SECONDS):
+            projects = await self._requests.projects(_provider(body.get("view") or {}))
+        query = str(body.get("value") or "").casefold()
+        found = [one for one in projects if query in one.name.casefold() or query in one.id.casefold()]
+        await ack(options=[option(one.name or one.id, one.id) for one in found[:OPTIONS]])
+
+    async def submit(self, ack: AsyncAck, body: Body, context: AsyncBoltContext) -> None:
+        actor, view = self._actor(context), body["view"]
+        parsed = forms.parse(view["state"]["values"])
+        if not isinstance(parsed, Draft):
+            await ack(response_action="errors", errors=parsed)
+            return
+        draft = replace(parsed, project_name=await self._project_name(parsed))
+        await self._requests.submit(actor, draft, origin=view["id"])
+        await ack()
+
+    async def _project_name(self, draft: Draft) -> str:
+        """The provider's own name of the project. What the form says is whatever a client sent."""
+        project = draft.scope.project
+        try:
+            projects = await self._requests.projects(draft.scope.provider)
+        except ProviderError:
+            return project  # the desk, which asks for the projects too, says why this cannot be asked for now
+        return next((known.name for known in projects if known.id == project), project)
+
+    async def cancel(self, ack: AsyncAck, body: Body, context: AsyncBoltContext) -> None:
+        actor = self._actor(context)
+        await self._requests.cancel(actor, _value(body))
+        await ack()
+        self._background.start(self._refresh(actor, Place.of(body), "You cancelled it."))
+
+    # ---- deciding
+
+    async def approve(self, ack: AsyncAck, body: Body, context: AsyncBoltContext) -> None:
+        actor, request_id, place = self._actor(context), _value(body), Place.of(body)
+        try:
+            await self._requests.decide(actor, request_id, Ruling.APPROVE)
+        except Superseded:
+            await ack()
+            self._background.start(self._too_late(actor, request_id, place))
+        else:
+            await ack()
+            self._background.start(self._refresh(actor, place))
+
+    async def ask_why_not(self, ack: AsyncAck, body: Body, context: AsyncBoltContext) -> None:
+        actor, request_id, place = self._actor(context), _value(body), Place.of(body)
+        story = await self._requests.story(actor.team, request_id)
+        if story.request.state is not RequestState.PENDING:
+            await ack()
+            self._background.start(self._too_late(actor, request_id, place))
+        else:
+            await self._answers.open(place.trigger_id, views.deny_form(story))
+            await ack()
+
+    async def deny(self, ack: AsyncAck, body: Body, context: AsyncBoltContext) -> None:
+        actor, view = self._actor(context), body["view"]
+        request_id = view["private_metadata"]
+        try:
+            await self._requests.decide(actor, request_id, Ruling.DENY, forms.reason(view["state"]["values"]))
+        except Superseded:
+            late = views.late(await self._requests.story(actor.team, request_id))
+            await ack(response_action="update", view=views.problem_view(late))
+        else:
+            await ack()
+
+    async def _too_late(self, actor: Actor, request_id: str, place: Place) -> None:
+        """Tells who was faster, and brings the copy that was pressed up to date: it may be one the desk lost."""
+        story = await self._requests.story(actor.team, request_id)
+        await self._answers.say(place, views.late(story))
+        if place.response_url and not place.ephemeral:
+            await self._answers.send(place, views.approval_card(story), replace=True)
+        await self._refresh(actor, place)
+
+    # ---- keys
+
+    async def pick_up(self, ack: AsyncAck, body: Body, context: AsyncBoltContext) -> None:
+        actor, grant_id, place = self._actor(context), _value(body), Place.of(body)
+        delivery = f"press {place.trigger_id or body['actions'][0]['action_ts']}"
+        # On Home only a dialog can answer, and its trigger may not wait for a mint: it is opened before anything else.
+        dialog = None if place.response_url else await self._answers.open(place.trigger_id, views.waiting_view())
+        if place.response_url or dialog:
+            try:
+                key = await self._grants.pick_up(actor, grant_id, delivery=delivery)
+            except AlreadyDelivered:
+                pass
+            except Exception as error:
+                if dialog is None:
+                    raise
+                self._background.start(self._answers.update(dialog, views.problem_view(self._words(error))))
+            else:
+                self._background.start(self._hand_over(key, place, dialog))
+        await ack()
+
+    async def _hand_over(self, key: Key, place: Place, dialog: str | None) -> None:
+        try:
+            handover = await self._grants.issue(key)
+        except Exception as error:
+            again = " Nothing is lost: you can pick up again." if isinstance(error, ProviderError) else ""
+            text = f"{self._words(error, provider=vendor(key.provider))}{again}"
+            if dialog:
+                await self._answers.update(dialog, views.problem_view(text))
+            else:
+                await self._answers.say(place, text)
+            return
+        if dialog:
+            await self._answers.update(dialog, views.handover_view(handover))
+        else:
+            await self._answers.send(place, views.handover(handover))
+
+    async def revoke(self, ack: AsyncAck, body: Body, context: AsyncBoltContext) -> None:
+        actor = self._actor(context)
+        story = await self._grants.revoke(actor, _value(body))
+        await ack()
+        self._background.start(self._refresh(actor, Place.of(body), views.revoked(story)))
+
+    # ---- Home
+
+    async def home_opened(self, ack: AsyncAck, event: Body, context: AsyncBoltContext) -> None:
+        await ack()
+        if event.get("tab") == "home":
+            self._background.start(self._show_home(self._actor(context)))
+
+    async def _show_home(self, actor: Actor) -> None:
+        await self._notifier.show_home(await self._requests.home(actor))
+
+    async def _refresh(self, actor: Actor, place: Place, said: str = "") -> None:
+        """Brings up to date what only its viewer sees: their Home, or the list that was an answer to them."""
+        if place.home:
+            await self._show_home(actor)
+        elif place.ephemeral:
+            await self._answers.send(place, views.grant_list(await self._requests.home(actor), said=said), replace=True)
+
+    # ---- what is left
+
+    async def acknowledge(self, ack: AsyncAck) -> None:
+        await ack()
+
+    async def unknown_action(self, ack: AsyncAck, body: Body) -> None:
+        await ack()
+        old = "This button is of an older Keydesk. This app's Home, and `/apikey list`, have the ones that work."
+        self._background.start(self._answers.say(Place.of(body), old))
+
+    async def failed(self, error: Exception, body: Body) -> BoltResponse:
+        """The answer to whatever a listener raised. Slack is told 200: the answer is in words, for who acted."""
+        log.debug("refused: %s", type(error).__name__)
+        match body.get("type"):
+            case "block_suggestion":
+                log.warning("no options can be offered: %s", type(error).__name__)
+                return BoltResponse(status=200, body={"options": []})
+            case "view_submission":
+                return BoltResponse(status=200, body=self._on_form(error))
+            case "block_actions":
+                self._background.start(self._answers.say(Place.of(body), self._words(error)))
+            case _ if "command" in body:
+                return BoltResponse(status=200, body={"response_type": "ephemeral", **views.note(self._words(error))})
+            case _:
+                self._words(error)
+        return BoltResponse(status=200, body="")
+
+    def _on_form(self, error: Exception) -> dict[str, Any]:
+        """What was typed stays where it is, unless there is nothing left to submit."""
+        if isinstance(error, DraftRejected):
+            return {"response_action": "errors", "errors": forms.rejected(error)}
+        text = self._words(error)
+        if isinstance(error, Superseded | NotThere):
+            return {"response_action": "update", "view": views.problem_view(text)}
+        return {"response_action": "errors", "errors": {REASON: plain(text, ERROR_TEXT)}}
+
+    def _words(self, error: Exception, *, provider: str = "The provider") -> str:
+        """What to say; what nobody expected is logged under the reference that its sentence carries."""
+        known = sentence(error, provider=provider)
+        if known is not None:
+            return known
+        reference = secrets.token_hex(4)
+        log.error("reference %s", reference, exc_info=error)
+        return f"{SORRY} Reference `{reference}`."
+
+    def _actor(self, context: AsyncBoltContext) -> Actor:
+        """Who acts at this team's desk. Their own team is the directory's to say, and the door refuses any other.
+
+        A payload's team will not do: members of this team act in channels of others, and people of other teams act
+        in channels shared with this one, where a refusal belongs into this team's log.
+        """
+        return Actor(self._team, str(context.user_id))
+
+
+async def _reply(ack: AsyncAck, message: views.Message) -> None:
+    await ack(text=message["text"], blocks=message["blocks"], response_type="ephemeral")
+
+
+def _value(body: Body) -> str:
+    return str(body["actions"][0]["value"])
+
+
+def _provider(view: Mapping[str, Any]) -> str:
+    """The provider that the form has chosen, or that it came with."""
+    chosen = view.get("state", {}).get("values", {}).get(PROVIDER, {}).get(PROVIDER, {}).get("selected_option")
+    if not chosen:
+        blocks = (block for block in view.get("blocks", ()) if block.get("block_id") == PROVIDER)
+        chosen = next((block["element"].get("initial_option") for block in blocks), None)
+    return str((chosen or {}).get("value", ""))

@@ -1,0 +1,54 @@
+"""How things look: pure functions from the domain to Block Kit, as plain dicts."""
+
+from bot.slack.views.home import grant_list, home
+from bot.slack.views.kit import Block, Message, View
+from bot.slack.views.messages import (
+    approval_card,
+    ended,
+    handover,
+    help_text,
+    lapsed,
+    late,
+    note,
+    notice,
+    outcome,
+    receipt,
+    revoked,
+    unacknowledged,
+    unfinished,
+    unknown_command,
+)
+from bot.slack.views.modals import (
+    deny_form,
+    handover_view,
+    problem_view,
+    request_form,
+    waiting_view,
+)
+
+__all__ = [
+    "Block",
+    "Message",
+    "View",
+    "approval_card",
+    "deny_form",
+    "ended",
+    "grant_list",
+    "handover",
+    "handover_view",
+    "help_text",
+    "home",
+    "lapsed",
+    "late",
+    "note",
+    "notice",
+    "outcome",
+    "problem_view",
+    "receipt",
+    "request_form",
+    "revoked",
+    "unacknowledged",
+    "unfinished",
+    "unknown_command",
+    "waiting_view",
+]

@@ -1,0 +1,232 @@
+"""Every message of the desk, made from its story as it is now."""
+
+from bot.desk.grants import LINK_LIVES
+from bot.desk.model import Handover, NoticeKind, Ruling, Story
+from bot.desk.states import GrantState, KeyState, RequestState
+from bot.slack.text import mention, money, name, quoted, span, vendor, when
+from bot.slack.views import standing
+from bot.slack.views.kit import Block, Message, actions, button, facts, section, small
+
+
+def notice(kind: NoticeKind, story: Story) -> Message:
+    """The message of this kind about this story."""
+    return _NOTICES[kind](story)
+
+
+def approval_card(story: Story) -> Message:
+    """To approvers: who asks for what and why, what holds them to it, and the two buttons, or what was decided."""
+    request, draft = story.request, story.request.draft
+    who, asked = mention(request.requester), standing.key_to(draft)
+    pending = request.state is RequestState.PENDING
+    blocks = [
+        section(f"*{who} asks for {asked}*"),
+        facts(
+            [
+                ("May do", standing.may_do(draft)),
+                ("Project", f"{name(draft.project_name)} (`{name(draft.scope.project, 80)}`)"),
+                ("Lives for", f"{span(draft.duration)}, from pick-up"),
+                ("Monthly budget", money(draft.scope.monthly_budget_cents)),
+            ]
+        ),
+        section(f"*Why*\n{quoted(draft.reason, standing.REASON_ON_CARD)}"),
+    ]
+    if story.limits:
+        blocks.append(small("\n".join(standing.limit(limit, draft) for limit in story.limits)))
+    if pending:
+        blocks += [
+            actions(
+                button("Approve", standing.APPROVE, request.id, style="primary"),
+                button("Deny…", standing.DENY, request.id),
+            ),
+            small(f"One approver decides. No key exists until {who} picks it up."),
+        ]
+        return {
+            "text": f"{who} asks for {asked}: {standing.terms(draft)}. Approve or deny?",
+            "blocks": blocks,
+        }
+    blocks.append(section(standing.decided(story)))
+    if story.grant:
+        blocks.append(small(standing.progress(story)))
+        if standing.alive(story.grant):
+            blocks.append(actions(standing.revoke(story.grant)))
+    return {"text": f"{_first_line(standing.decided(story))}: {asked} for {who}.", "blocks": blocks}
+
+
+def receipt(story: Story) -> Message:
+    """To the requester: what was asked, and who moves next."""
+    draft = story.request.draft
+    asked = standing.key_to(draft)
+    blocks = [section(f"*You asked for {asked}*\n{standing.terms(draft)}\n{_why(story)}")]
+    match story.request.state:
+        case RequestState.PENDING:
+            text = f"You asked for {asked}. An approver decides next."
+            next_step = (
+                "*Waiting for an approver.* You hear here as soon as one decides. No key exists until you pick it up."
+            )
+            blocks += [section(next_step), actions(*standing.buttons(story))]
+        case RequestState.CANCELLED:
+            text = f"You cancelled your request for {asked}."
+            blocks.append(small("You cancelled this request. `/apikey request` asks anew."))
+        case _:
+            text = f"Your request for {asked} is decided."
+            blocks.append(small("Decided. The answer is in the message below."))
+    return {"text": text, "blocks": blocks}
+
+
+def outcome(story: Story) -> Message:
+    """To the requester: who decided, and what happens next."""
+    draft, decision = story.request.draft, story.decision
+    by = mention(decision.approver) if decision else "An approver"
+    if decision and decision.ruling is Ruling.DENY:
+        denied = f"{by} denied your request for {standing.key_to(draft)}"
+        again = "Nothing was made. Change what they mention and ask again: `/apikey request`."
+        why = quoted(decision.reason, standing.REASON_ON_CARD)
+        return {"text": f"{denied}.", "blocks": [section(f"*{denied}*\n{why}"), section(again)]}
+    approved = f"{by} approved your {standing.key_named(draft)}"
+    hint = " Pick it up when you are ready." if story.grant and story.grant.state is GrantState.READY else ""
+    return {
+        "text": f"{approved}.{hint}",
+        "blocks": [section(f"*{approved}*\n{standing.terms(draft)}"), *_now(story)],
+    }
+
+
+def lapsed(story: Story) -> Message:
+    """To the holder: a link was not opened in time."""
+    what = f"Your link was not opened within {span(LINK_LIVES)}"
+    return _told(story, what, f"Nobody saw the key behind it, and it is being revoked{_at(story)}.")
+
+
+def unacknowledged(story: Story) -> Message:
+    """To the holder: a page took the key and never said that it showed it."""
+    return _told(
+        story,
+        "Your link was opened, but the key was never shown",
+        f"To be safe, that key is being revoked{_at(story)}. If it was not you who opened the link, tell your operator.",
+    )
+
+
+def unfinished(story: Story) -> Message:
+    """To the holder: a pick-up broke off."""
+    return _told(story, "Your pick-up broke off", "Nothing is lost. Whatever was made of that key is being revoked.")
+
+
+def ended(story: Story) -> Message:
+    """To the holder: the grant is over."""
+    draft, grant = story.request.draft, story.grant
+    what = f"Your {standing.key_named(draft)} is over"
+    again = "Need another? `/apikey request`."
+    return {
+        "text": f"{what}. {standing.standing(story) if grant else ''}".strip(),
+        "blocks": [section(f"*{what}*\n{standing.standing(story)}"), small(again)],
+    }
+
+
+def handover(handover: Handover) -> Message:
+    """The private answer to a pick-up. The URL is on the button alone, so that nothing quotes or unfurls it."""
+    text = f"Your {standing.key_named(handover.grant.draft)} is ready. Its link works once."
+    return {"text": text, "blocks": handover_blocks(handover)}
+
+
+def handover_blocks(handover: Handover) -> list[Block]:
+    """What a pick-up hands over, for a message or a modal."""
+    return [
+        section(f"*Your {standing.key_named(handover.grant.draft)} is ready*"),
+        actions(button("Open the key", standing.OPEN_KEY, style="primary", url=handover.url)),
+        small(
+            f"The link works once, for you alone, until {when(handover.expires_at)}. Not opened by then, the key behind "
+            "it is revoked, and you can pick up again. Only you see this message; it is gone when Slack reloads."
+        ),
+    ]
+
+
+def late(story: Story) -> str:
+    """To whoever pressed a moment too late: what became of it."""
+    request, decision = story.request, story.decision
+    asked = standing.key_to(request.draft)
+    if request.state is RequestState.CANCELLED:
+        return f"{mention(request.requester)} cancelled this request before. There is nothing left to decide."
+    if decision is None:
+        return "Somebody was faster. Look again: this may still be open."
+    done = "approved" if decision.ruling is Ruling.APPROVE else "denied"
+    by = mention(decision.approver)
+    return (
+        f"{by} {done} this {when(decision.at)}: {asked} for {mention(request.requester)}. Your press changed nothing."
+    )
+
+
+def revoked(story: Story) -> str:
+    """To whoever revoked."""
+    if story.grant is None or story.grant.state is GrantState.ENDED:
+        return f"Done: {standing.key_to(story.request.draft)} is over."
+    provider = vendor(story.request.draft.scope.provider)
+    return f"Done: {standing.key_to(story.request.draft)} is being revoked at {provider}, within seconds as a rule."
+
+
+def note(text: str) -> Message:
+    """A sentence on its own."""
+    return {"text": text, "blocks": [section(text)]}
+
+
+def help_text() -> Message:
+    """What `/apikey` can do."""
+    lines = [
+        "*Keydesk* gives out API keys that expire, without a key ever being pasted into chat.",
+        "• `/apikey request` asks for a key. An approver decides; you pick it up.",
+        "• `/apikey list` shows your requests and keys, with what you can do now.",
+        "• `/apikey revoke` gives a key back: choose it from the list, or name it: `/apikey revoke g_…`",
+        "• `/apikey help` shows this.",
+    ]
+    return {
+        "text": "Keydesk: /apikey request, list, revoke or help.",
+        "blocks": [section("\n".join(lines)), small("Your keys and what waits for you are on this app's Home, too.")],
+    }
+
+
+def unknown_command(word: str) -> Message:
+    """To an unknown subcommand: what exists."""
+    there = help_text()
+    return {
+        "text": f"There is no {name(word, 40)} here. There are: /apikey request, list, revoke, help.",
+        "blocks": [section(f"There is no `/apikey {name(word, 40)}`. This is what there is:"), *there["blocks"]],
+    }
+
+
+def _told(story: Story, what: str, then: str) -> Message:
+    draft, grant = story.request.draft, story.grant
+    ready = grant is not None and grant.state is GrantState.READY
+    blocks = [section(f"*{what}*\nIt was for your {standing.key_named(draft)}. {then}")]
+    if grant and ready:
+        blocks += [section("Pick up again when you are ready: you get a new key."), actions(standing.pick_up(grant))]
+    else:
+        blocks.append(small(f"Now: {standing.standing(story)}"))
+    return {"text": f"{what}. {then}" + (" Pick up again when you are ready." if ready else ""), "blocks": blocks}
+
+
+def _now(story: Story) -> list[Block]:
+    """Where the grant stands, with its holder's buttons."""
+    offered = standing.buttons(story)
+    return [section(standing.standing(story)), *([actions(*offered)] if offered else [])]
+
+
+def _why(story: Story) -> str:
+    return quoted(story.request.draft.reason, standing.REASON_IN_LIST, lines=5)
+
+
+def _at(story: Story) -> str:
+    gone = story.key is not None and story.key.state is KeyState.REVOKED
+    return "" if gone else f" at {vendor(story.request.draft.scope.provider)}"
+
+
+def _first_line(text: str) -> str:
+    return text.partition("\n")[0].replace("*", "").rstrip(".")
+
+
+_NOTICES = {
+    NoticeKind.APPROVAL: approval_card,
+    NoticeKind.RECEIPT: receipt,
+    NoticeKind.OUTCOME: outcome,
+    NoticeKind.LAPSED: lapsed,
+    NoticeKind.UNACKNOWLEDGED: unacknowledged,
+    NoticeKind.UNFINISHED: unfinished,
+    NoticeKind.ENDED: ended,
+}

@@ -1,0 +1,183 @@
+"""Where a request stands, in words, and the buttons that its state offers."""
+
+from bot.desk.grants import LINK_LIVES
+from bot.desk.model import AppliedLimit, Draft, Enforcer, Grant, Ruling, Story
+from bot.desk.states import GrantState, RequestState
+from bot.slack.text import escaped, mention, money, name, quoted, span, vendor, when
+from bot.slack.views.kit import Block, button, plain_text
+
+APPROVE, DENY, CANCEL, PICK_UP, REVOKE, ASK, OPEN_KEY = (
+    "approve",
+    "deny",
+    "cancel",
+    "pick_up",
+    "revoke",
+    "ask",
+    "open_key",
+)
+"""The action ids of the desk's buttons."""
+
+REASON_ON_CARD = 2500
+REASON_IN_LIST = 300
+
+
+def key_to(draft: Draft) -> str:
+    """ "a key to search-prod at OpenAI" """
+    return f"a key to {name(draft.project_name)} at {name(vendor(draft.scope.provider))}"
+
+
+def key_named(draft: Draft) -> str:
+    """ "key to search-prod at OpenAI", after somebody's"""
+    return key_to(draft).removeprefix("a ")
+
+
+def terms(draft: Draft) -> str:
+    """ "Chat · 7 days · $25 a month" """
+    scope = draft.scope
+    return f"{may_do(draft)} · {span(draft.duration)} · {money(scope.monthly_budget_cents)} a month"
+
+
+def may_do(draft: Draft) -> str:
+    """The permission, in words."""
+    return name(draft.scope.permission.replace("_", " ").capitalize())
+
+
+def limit(applied: AppliedLimit, draft: Draft) -> str:
+    """One limit, and who really holds the key to it."""
+    who = {
+        Enforcer.KEY: f"{vendor(draft.scope.provider)} enforces it on the key",
+        Enforcer.PROJECT: f"{vendor(draft.scope.provider)} enforces it on the whole project, not on this key",
+        Enforcer.DESK: "Keydesk watches it and revokes the key",
+        Enforcer.NOBODY: "agreed between you, enforced by nobody",
+    }[applied.enforcer]
+    what = applied.what[:1].upper() + applied.what[1:]
+    return " ".join(f"• *{name(what)}*: {who}. {escaped(applied.note, 300)}".split())
+
+
+def decided(story: Story) -> str:
+    """Who decided, when and why; or that it was taken back."""
+    if story.request.state is RequestState.CANCELLED:
+        return f"*Cancelled by {mention(story.request.requester)}.*"
+    if story.decision is None:
+        return "*Waiting for an approver.*"
+    by, at = mention(story.decision.approver), when(story.decision.at)
+    if story.decision.ruling is Ruling.APPROVE:
+        return f"*Approved by {by}*, {at}"
+    return f"*Denied by {by}*, {at}\n{quoted(story.decision.reason, REASON_ON_CARD)}"
+
+
+def progress(story: Story) -> str:
+    """How far the grant is, told to those who approved it. Empty where there is none."""
+    grant = story.grant
+    if grant is None:
+        return ""
+    holder = mention(grant.holder)
+    match grant.state:
+        case GrantState.READY:
+            return f"No key exists yet: it is made when {holder} picks it up."
+        case GrantState.ISSUING:
+            return f"{holder} is picking it up: the key is being made."
+        case GrantState.DELIVERING:
+            return f"The key is made and sealed. Its link waits for {holder}, {_minutes()} at most."
+        case GrantState.ACTIVE:
+            return f"{holder} has the key{_fingerprint(story)}{_until(grant)}."
+        case GrantState.ENDING:
+            return f"{_ended(grant)} The key is being revoked at {vendor(grant.draft.scope.provider)}."
+        case GrantState.ENDED:
+            return f"{_ended(grant)} {_no_key_lives(story)}"
+
+
+def standing(story: Story) -> str:
+    """Where it stands, told to its requester."""
+    grant = story.grant
+    if grant is None:
+        match story.request.state:
+            case RequestState.CANCELLED:
+                return "You cancelled it."
+            case RequestState.DENIED if story.decision:
+                return f"Denied by {mention(story.decision.approver)}.\n{quoted(story.decision.reason, REASON_IN_LIST)}"
+            case _:
+                return "Waiting for an approver."
+    match grant.state:
+        case GrantState.READY:
+            return f"Ready for you. The key is made when you press; its link works once, for {_minutes()}."
+        case GrantState.ISSUING:
+            return "Your key is being made. Its link comes to where you pressed."
+        case GrantState.DELIVERING:
+            until = f" until {when(story.link.expires_at)}" if story.link else ""
+            return f"Your link waits for you{until}. Lost it? Get a new one: the old one stops working."
+        case GrantState.ACTIVE:
+            return f"You have the key{_fingerprint(story)}{_until(grant)}."
+        case GrantState.ENDING:
+            return f"{_ended(grant, you=True)} The key is being revoked at {vendor(grant.draft.scope.provider)}."
+        case GrantState.ENDED:
+            return f"{_ended(grant, you=True)} {_no_key_lives(story)}"
+
+
+def buttons(story: Story) -> list[Block]:
+    """What its requester can do now."""
+    if story.request.state is RequestState.PENDING:
+        return [button("Cancel request", CANCEL, story.request.id)]
+    offered = [pick_up(story.grant)] if story.grant and may_pick_up(story.grant) else []
+    return [*offered, revoke(story.grant)] if story.grant and alive(story.grant) else offered
+
+
+def may_pick_up(grant: Grant) -> bool:
+    """Whether a press on *Pick up* can succeed."""
+    return grant.state in (GrantState.READY, GrantState.DELIVERING)
+
+
+def alive(grant: Grant) -> bool:
+    """Whether there is something to revoke."""
+    return grant.state not in (GrantState.ENDING, GrantState.ENDED)
+
+
+def pick_up(grant: Grant) -> Block:
+    """The holder's button."""
+    if grant.state is GrantState.DELIVERING:
+        return button("Get a new link", PICK_UP, grant.id)
+    return button("Pick up key", PICK_UP, grant.id, style="primary")
+
+
+def revoke(grant: Grant) -> Block:
+    """The holder's and the approvers' button; it asks once more."""
+    made = grant.state in (GrantState.ACTIVE, GrantState.DELIVERING, GrantState.ISSUING)
+    what = "Whatever uses this key stops working within seconds." if made else "No key was made yet; none will be."
+    return button(
+        "Revoke",
+        REVOKE,
+        grant.id,
+        style="danger",
+        confirm={
+            "title": plain_text("Revoke this key?", 100),
+            "text": plain_text(f"{what} It cannot be undone: a new key needs a new request.", 300),
+            "confirm": plain_text("Revoke", 30),
+            "deny": plain_text("Keep it", 30),
+            "style": "danger",
+        },
+    )
+
+
+def _minutes() -> str:
+    return span(LINK_LIVES)
+
+
+def _fingerprint(story: Story) -> str:
+    return f" `{name(story.key.fingerprint, 40)}`" if story.key and story.key.fingerprint else ""
+
+
+def _until(grant: Grant) -> str:
+    return f". It expires {when(grant.expires_at)}" if grant.expires_at else ""
+
+
+def _ended(grant: Grant, *, you: bool = False) -> str:
+    at = f" {when(grant.ended_at)}" if grant.ended_at else ""
+    if grant.ended_because == "expired":
+        return f"Expired{at}."
+    if you and grant.ended_by == grant.holder:
+        return f"You revoked it{at}."
+    return f"Revoked by {mention(grant.ended_by or 'system')}{at}."
+
+
+def _no_key_lives(story: Story) -> str:
+    return "The key is dead: calls with it are refused." if story.key and story.key.handle else "No key was made."

@@ -1,0 +1,458 @@
+"""The store: transactions as plain functions, on SQLite and on PostgreSQL.
+
+SQLite has one writer thread and immediate transactions, so a writer never waits for another inside the database;
+PostgreSQL has a small pool. Both run the same statements.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Any, TypeVar, cast
+
+from sqlalchemy import (
+    Connection,
+    Engine,
+    and_,
+    case,
+    create_engine,
+    event,
+    insert,
+    literal,
+    or_,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import RowMapping
+from sqlmodel import SQLModel
+
+from bot.desk.audit import Act, Entry, Head, chained
+from bot.desk.errors import Superseded
+from bot.desk.model import (
+    AccessRequest,
+    Decision,
+    Draft,
+    Grant,
+    Key,
+    Link,
+    Notice,
+    NoticeKind,
+    Ruling,
+    Scope,
+)
+from bot.desk.ports import Moving, Transaction
+from bot.desk.states import MOVES, GrantState, KeyState, LinkState, RequestState
+from storage.migrate import engine_url, require_head
+from storage.tables import (
+    AuditEntryRow,
+    AuditHeadRow,
+    DecisionRow,
+    DeliveryRow,
+    GrantRow,
+    KeyRow,
+    LinkRow,
+    NoticeRow,
+    RequestRow,
+    UtcTime,
+)
+
+T = TypeVar("T")
+Thing = TypeVar("Thing", AccessRequest, Decision, Grant, Key, Link, Notice)
+
+BUSY_MILLISECONDS = 10_000  # how long SQLite waits for another process's transaction
+THREADS = 8
+
+ROWS: Mapping[type, type[SQLModel]] = {
+    AccessRequest: RequestRow,
+    Decision: DecisionRow,
+    Grant: GrantRow,
+    Key: KeyRow,
+    Link: LinkRow,
+    Notice: NoticeRow,
+}
+ENUMS: Mapping[tuple[type, str], type[Enum]] = {
+    (AccessRequest, "state"): RequestState,
+    (Grant, "state"): GrantState,
+    (Key, "state"): KeyState,
+    (Link, "state"): LinkState,
+    (Decision, "ruling"): Ruling,
+    (Notice, "kind"): NoticeKind,
+}
+
+
+def table(thing: type) -> Any:
+    """The table that a domain type rests in."""
+    return cast(Any, ROWS[thing]).__table__
+
+
+def to_row(thing: Any) -> dict[str, Any]:
+    """A domain object's columns."""
+    values: dict[str, Any] = {}
+    for field in fields(thing):
+        value = getattr(thing, field.name)
+        if isinstance(value, Draft):
+            values |= {
+                "provider": value.scope.provider,
+                "project": value.scope.project,
+                "project_name": value.project_name,
+                "permission": value.scope.permission,
+                "monthly_budget_cents": value.scope.monthly_budget_cents,
+                "duration_seconds": int(value.duration.total_seconds()),
+                "reason": value.reason,
+            }
+        else:
+            values[field.name] = value.value if isinstance(value, Enum) else value
+    return values
+
+
+def to_domain(kind: type[Thing], row: RowMapping) -> Thing:
+    """The domain object of a row."""
+    values: dict[str, Any] = {}
+    for field in fields(kind):
+        if field.name == "draft":
+            scope = Scope(row["provider"], row["project"], row["permission"], row["monthly_budget_cents"])
+            duration = timedelta(seconds=row["duration_seconds"])
+            values["draft"] = Draft(scope, row["project_name"], duration, row["reason"])
+        else:
+            enum = ENUMS.get((kind, field.name))
+            values[field.name] = enum(row[field.name]) if enum else row[field.name]
+    return kind(**values)
+
+
+class SqlTransaction:
+    """One transaction; implements `bot.desk.ports.Transaction`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._db = connection
+        self._postgres = connection.dialect.name == "postgresql"
+
+    # ---- writing
+
+    def first_time(self, team: str, delivery: str, at: datetime) -> bool:
+        """Whether this delivery is seen for the first time."""
+        return self._insert_new(DeliveryRow, team=team, id=delivery, at=at)
+
+    def add(self, thing: AccessRequest | Decision | Grant | Key | Link | Notice) -> None:
+        """Stores a new row."""
+        self._db.execute(insert(table(type(thing))).values(**to_row(thing)))
+
+    def move(
+        self, thing: Moving, to: RequestState | GrantState | KeyState | LinkState | None = None, **changes: Any
+    ) -> Moving:
+        """Guarded update."""
+        if to is not None and to not in MOVES[thing.state]:
+            raise ValueError(f"no move leads from {thing.state!r} to {to!r}")
+        rows = table(type(thing))
+        values = {**changes, "state": (to or thing.state).value}
+        moved = self._db.execute(
+            update(rows)
+            .where(rows.c.team == thing.team, rows.c.id == thing.id, rows.c.state == thing.state.value)
+            .values(**values)
+            .returning(*rows.c)
+        ).mappings()
+        row = moved.first()
+        if row is None:
+            found = self._db.execute(
+                select(rows.c.state).where(rows.c.team == thing.team, rows.c.id == thing.id)
+            ).scalar()
+            raise Superseded("Somebody was faster.", found=str(found))
+        return to_domain(type(thing), row)
+
+    def know_handle(self, key: Key, handle: str, fingerprint: str, now: datetime) -> None:
+        """The one move that is not guarded: a key that exists must never be forgotten."""
+        rows = table(Key)
+        self._db.execute(
+            update(rows)
+            .where(rows.c.team == key.team, rows.c.id == key.id)
+            .values(handle=handle, fingerprint=fingerprint, state=KeyState.REVOKING.value, due_at=now)
+        )
+
+    def record(self, *, team: str, at: datetime, actor: str, act: Act, subject: str, **detail: Any) -> Entry:
+        """Appends to the chain, under the lock of its head's row."""
+        heads = cast(Any, AuditHeadRow).__table__
+        self._insert_new(AuditHeadRow, team=team, size=0, leaf="")
+        lock = select(heads).where(heads.c.team == team).with_for_update()
+        row = self._db.execute(lock).mappings().one()
+        head = Head(row["size"], row["leaf"]) if row["size"] else None
+        plain = {name: value.value if isinstance(value, Enum) else value for name, value in detail.items()}
+        entry = chained(head, team=team, at=at, actor=actor, act=act, subject=subject, detail=plain)
+        self._db.execute(
+            insert(cast(Any, AuditEntryRow).__table__).values(
+                team=entry.team,
+                index=entry.index,
+                at=entry.at,
+                actor=entry.actor,
+                act=entry.act,
+                subject=entry.subject,
+                detail=entry.detail,
+                previous=entry.previous,
+                leaf=entry.leaf,
+            )
+        )
+        self._db.execute(update(heads).where(heads.c.team == team).values(size=entry.index + 1, leaf=entry.leaf))
+        return entry
+
+    def shown(self, notice: Notice, *, channel: str | None, ts: str | None) -> None:
+        """The recipient sees version `notice.wanted`; one wanted meanwhile is due now."""
+        rows = table(Notice)
+        self._db.execute(
+            update(rows)
+            .where(rows.c.team == notice.team, rows.c.id == notice.id)
+            # The lease pushed `due_at` into the future; what changed since then must not wait for it.
+            .values(shown=notice.wanted, channel=channel, ts=ts, attempts=0, due_at=notice.due_at)
+        )
+
+    def put_off(self, notice: Notice, until: datetime) -> None:
+        """Due again then, and one attempt older."""
+        rows = table(Notice)
+        self._db.execute(
+            update(rows)
+            .where(rows.c.team == notice.team, rows.c.id == notice.id)
+            .values(due_at=until, attempts=notice.attempts + 1)
+        )
+
+    def redraw(self, team: str, about: str, now: datetime) -> None:
+        """Every notice about this request is to be shown anew."""
+        rows = table(Notice)
+        self._db.execute(
+            update(rows)
+            .where(rows.c.team == team, rows.c.about == about)
+            # One that is behind already is due, put off, or being shown now. Taking its lease away would post it twice;
+            # it becomes due again when that showing is written down.
+            .values(
+                wanted=rows.c.wanted + 1,
+                due_at=case((rows.c.shown >= rows.c.wanted, literal(now, UtcTime())), else_=rows.c.due_at),
+            )
+        )
+
+    def lease_keys(self, now: datetime, until: datetime, limit: int) -> Sequence[Key]:
+        """Keys to revoke that are due, now leased."""
+        rows = table(Key)
+        due = (rows.c.state == KeyState.REVOKING.value, rows.c.due_at <= now)
+        return self._lease(Key, due, now, until, limit)
+
+    def lease_notices(self, now: datetime, until: datetime, limit: int) -> Sequence[Notice]:
+        """Notices behind what they should show that are due, now leased."""
+        rows = table(Notice)
+        return self._lease(Notice, (rows.c.shown < rows.c.wanted, rows.c.due_at <= now), now, until, limit)
+
+    def _lease(self, kind: type[Thing], due: tuple[Any, ...], now: datetime, until: datetime, limit: int) -> list[Thing]:
+        rows = table(kind)
+        query = select(rows).where(*due).order_by(rows.c.due_at).limit(limit).with_for_update(skip_locked=True)
+        found = [to_domain(kind, row) for row in self._db.execute(query).mappings()]
+        for thing in found:
+            row = cast(Any, thing)
+            self._db.execute(
+                update(rows).where(rows.c.team == row.team, rows.c.id == row.id).values(due_at=until)
+            )
+        return found
+
+    def _insert_new(self, row: type[SQLModel], **values: Any) -> bool:
+        """Inserts unless it is there; whether it was inserted."""
+        rows = cast(Any, row).__table__
+        dialect = postgresql if self._postgres else sqlite
+        new = dialect.insert(rows).values(**values).on_conflict_do_nothing().returning(rows.c.team)
+        return self._db.execute(new).first() is not None
+
+    # ---- looking
+
+    def _one(self, kind: type[Thing], *where: Any) -> Thing | None:
+        row = self._db.execute(select(table(kind)).where(*where)).mappings().first()
+        return to_domain(kind, row) if row else None
+
+    def _many(self, kind: type[Thing], *where: Any, order: Sequence[Any], limit: int) -> list[Thing]:
+        query = select(table(kind)).where(*where).order_by(*order).limit(limit)
+        return [to_domain(kind, row) for row in self._db.execute(query).mappings()]
+
+    def request(self, team: str, request_id: str) -> AccessRequest | None:
+        """The team's request, or None."""
+        rows = table(AccessRequest)
+        return self._one(AccessRequest, rows.c.team == team, rows.c.id == request_id)
+
+    def request_from(self, team: str, origin: str) -> AccessRequest | None:
+        """The request that this form made, or None."""
+        rows = table(AccessRequest)
+        return self._one(AccessRequest, rows.c.team == team, rows.c.origin == origin)
+
+    def decision(self, team: str, request_id: str) -> Decision | None:
+        """What was decided, or None."""
+        rows = table(Decision)
+        return self._one(Decision, rows.c.team == team, rows.c.request_id == request_id)
+
+    def grant(self, team: str, grant_id: str) -> Grant | None:
+        """The team's grant, or None."""
+        rows = table(Grant)
+        return self._one(Grant, rows.c.team == team, rows.c.id == grant_id)
+
+    def grant_of(self, team: str, request_id: str) -> Grant | None:
+        """The grant that came of a request, or None."""
+        rows = table(Grant)
+        return self._one(Grant, rows.c.team == team, rows.c.request_id == request_id)
+
+    def key(self, team: str, key_id: str) -> Key | None:
+        """The team's key, or None."""
+        rows = table(Key)
+        return self._one(Key, rows.c.team == team, rows.c.id == key_id)
+
+    def link(self, link_id: str) -> Link | None:
+        """By id alone: the URL names no team."""
+        return self._one(Link, table(Link).c.id == link_id)
+
+    def link_of(self, team: str, key_id: str) -> Link | None:
+        """The link that delivers a key, or None."""
+        rows = table(Link)
+        return self._one(Link, rows.c.team == team, rows.c.key_id == key_id)
+
+    def requests_of(self, team: str, requester: str, limit: int) -> Sequence[AccessRequest]:
+        """The requester's, newest first."""
+        rows = table(AccessRequest)
+        mine = (rows.c.team == team, rows.c.requester == requester)
+        return self._many(AccessRequest, *mine, order=[rows.c.created_at.desc(), rows.c.id], limit=limit)
+
+    def pending(self, team: str, limit: int) -> Sequence[AccessRequest]:
+        """All pending requests of the team, oldest first."""
+        rows = table(AccessRequest)
+        these = (rows.c.team == team, rows.c.state == RequestState.PENDING.value)
+        return self._many(AccessRequest, *these, order=[rows.c.created_at, rows.c.id], limit=limit)
+
+    def grants_of(self, team: str, holder: str, limit: int) -> Sequence[Grant]:
+        """The holder's, those not over first, then newest first."""
+        rows = table(Grant)
+        over = case((rows.c.state == GrantState.ENDED.value, 1), else_=0)
+        mine = (rows.c.team == team, rows.c.holder == holder)
+        return self._many(Grant, *mine, order=[over, rows.c.created_at.desc(), rows.c.id], limit=limit)
+
+    def keys_of(self, team: str, grant_id: str) -> Sequence[Key]:
+        """Every key the grant ever had, oldest first."""
+        rows = table(Key)
+        these = (rows.c.team == team, rows.c.grant_id == grant_id)
+        return self._many(Key, *these, order=[rows.c.intended_at, rows.c.id], limit=1000)
+
+    def stalled_mints(self, intended_before: datetime, limit: int) -> Sequence[Key]:
+        """Minting since before then."""
+        rows = table(Key)
+        these = (rows.c.state == KeyState.MINTING.value, rows.c.intended_at < intended_before)
+        return self._many(Key, *these, order=[rows.c.intended_at], limit=limit)
+
+    def overdue_links(self, now: datetime, limit: int) -> Sequence[Link]:
+        """Open past their expiry, or claimed past their lease."""
+        rows = table(Link)
+        unread = and_(rows.c.state == LinkState.OPEN.value, rows.c.expires_at <= now)
+        unacknowledged = and_(rows.c.state == LinkState.CLAIMED.value, rows.c.lease_until <= now)
+        return self._many(Link, or_(unread, unacknowledged), order=[rows.c.expires_at], limit=limit)
+
+    def expired_grants(self, now: datetime, limit: int) -> Sequence[Grant]:
+        """Active past their end."""
+        rows = table(Grant)
+        these = (rows.c.state == GrantState.ACTIVE.value, rows.c.expires_at <= now)
+        return self._many(Grant, *these, order=[rows.c.expires_at], limit=limit)
+
+
+class SqlStore:
+    """Implements `bot.desk.ports.Store` on SQLite and PostgreSQL."""
+
+    def __init__(self, *, writing: Engine, reading: Engine, writers: int) -> None:
+        self._writing = writing
+        self._reading = reading
+        self._writer = ThreadPoolExecutor(writers, thread_name_prefix="store-write")
+        self._reader = ThreadPoolExecutor(THREADS, thread_name_prefix="store-read")
+
+    @classmethod
+    def open(cls, url: str) -> "SqlStore":
+        """A store on the database behind `sqlite:///…` or `postgresql://…`; connects when it is first used."""
+        if url.startswith("sqlite"):
+            # In SQLite several writers gain nothing and wait for each other inside the database.
+            return cls(writing=_sqlite(url, "BEGIN IMMEDIATE"), reading=_sqlite(url, "BEGIN"), writers=1)
+        pool: dict[str, Any] = {"pool_size": THREADS, "max_overflow": 0, "pool_pre_ping": True}
+        engine = create_engine(engine_url(url), isolation_level="READ COMMITTED", **pool)
+        snapshot = create_engine(
+            engine_url(url), isolation_level="REPEATABLE READ", execution_options={"postgresql_readonly": True}, **pool
+        )
+        return cls(writing=engine, reading=snapshot, writers=THREADS)
+
+    async def write(self, act: Callable[[Transaction], T]) -> T:
+        """Runs `act` in one durable transaction: all of it, or, when it raises, nothing."""
+        return await self._run(self._writer, self._writing, act)
+
+    async def read(self, look: Callable[[Transaction], T]) -> T:
+        """Runs `look` against one consistent snapshot."""
+        return await self._run(self._reader, self._reading, look)
+
+    async def _run(self, executor: ThreadPoolExecutor, engine: Engine, work: Callable[[Transaction], T]) -> T:
+        def run() -> T:
+            with engine.begin() as connection:
+                return work(SqlTransaction(connection))
+
+        return await asyncio.get_running_loop().run_in_executor(executor, run)
+
+    async def audit_entries(self, team: str, after: int, limit: int) -> Sequence[Entry]:
+        """Entries with an index above `after`, in order of index."""
+        rows = cast(Any, AuditEntryRow).__table__
+        query = select(rows).where(rows.c.team == team, rows.c.index > after).order_by(rows.c.index).limit(limit)
+        found = await self._select(query)
+        return [Entry(**row) for row in found]
+
+    async def audit_head(self, team: str) -> Head | None:
+        """How long the team's chain is, and the hash it ends with."""
+        rows = cast(Any, AuditHeadRow).__table__
+        found = await self._select(select(rows.c.size, rows.c.leaf).where(rows.c.team == team))
+        return Head(**found[0]) if found else None
+
+    async def teams(self) -> Sequence[str]:
+        """Every team that has entries or a head: a chain whose head was taken away is still looked at."""
+        heads, entries = cast(Any, AuditHeadRow).__table__, cast(Any, AuditEntryRow).__table__
+        found = await self._select(select(heads.c.team).union(select(entries.c.team)))
+        return sorted(row["team"] for row in found)
+
+    async def _select(self, query: Any) -> list[dict[str, Any]]:
+        def run() -> list[dict[str, Any]]:
+            with self._reading.begin() as connection:
+                return [dict(row) for row in connection.execute(query).mappings()]
+
+        return await asyncio.get_running_loop().run_in_executor(self._reader, run)
+
+    async def ping(self) -> None:
+        """Raises unless the database answers and has the newest schema."""
+
+        def run() -> None:
+            with self._reading.begin() as connection:
+                connection.execute(text("SELECT 1"))
+                require_head(connection)
+
+        await asyncio.get_running_loop().run_in_executor(self._reader, run)
+
+    async def close(self) -> None:
+        """Ends the threads and closes the connections."""
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        self._writer.shutdown()
+        self._reader.shutdown()
+        self._writing.dispose()
+        self._reading.dispose()
+
+
+def _sqlite(url: str, begin: str) -> Engine:
+    """An engine that begins its transactions itself: the driver's own way would begin late, at the first write."""
+    engine = create_engine(engine_url(url), connect_args={"timeout": BUSY_MILLISECONDS / 1000}, pool_size=THREADS)
+
+    def connect(connection: Any, _: Any) -> None:
+        connection.isolation_level = None
+        for setting in (
+            "journal_mode = WAL",
+            "synchronous = FULL",
+            "foreign_keys = ON",
+            f"busy_timeout = {BUSY_MILLISECONDS}",
+        ):
+            connection.execute(f"PRAGMA {setting}").close()
+
+    def start(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    event.listen(engine, "connect", connect)
+    event.listen(engine, "begin", start)
+    return engine

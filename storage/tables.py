@@ -1,0 +1,241 @@
+"""The rows. Every one carries its team. What comes from outside is validated in the domain first: rows validate nothing."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    ForeignKeyConstraint,
+    Index,
+    LargeBinary,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.types import TypeDecorator, TypeEngine
+from sqlmodel import Field, SQLModel
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An aware time in UTC, with microseconds, on both databases. SQLite keeps no zone, so none is given to it."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(DateTime(timezone=dialect.name != "sqlite"))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        in_utc = value.astimezone(UTC)
+        return in_utc.replace(tzinfo=None) if dialect.name == "sqlite" else in_utc
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _time(*, optional: bool = False) -> Any:
+    return Field(default=None, sa_type=UtcTime, nullable=True) if optional else Field(sa_type=UtcTime)
+
+
+class DraftRow(SQLModel):
+    """The columns of a draft, which requests and grants both carry."""
+
+    provider: str
+    project: str
+    project_name: str
+    permission: str
+    monthly_budget_cents: int = Field(sa_type=BigInteger)
+    duration_seconds: int = Field(sa_type=BigInteger)
+    reason: str = Field(sa_type=Text)
+
+
+class RequestRow(DraftRow, table=True):
+    """One ask."""
+
+    __tablename__ = "requests"
+    __table_args__ = (
+        UniqueConstraint("team", "origin"),
+        Index("requests_of", "team", "requester", "created_at"),
+        Index("requests_by_state", "team", "state", "created_at"),
+    )
+    team: str = Field(primary_key=True)
+    id: str = Field(primary_key=True)
+    requester: str
+    rule: str
+    state: str
+    created_at: datetime = _time()
+    origin: str
+
+
+class DecisionRow(SQLModel, table=True):
+    """A person's approve or deny; one for each request."""
+
+    __tablename__ = "decisions"
+    __table_args__ = (ForeignKeyConstraint(["team", "request_id"], ["requests.team", "requests.id"]),)
+    team: str = Field(primary_key=True)
+    request_id: str = Field(primary_key=True)
+    approver: str
+    ruling: str
+    reason: str = Field(sa_type=Text)
+    at: datetime = _time()
+
+
+class GrantRow(DraftRow, table=True):
+    """The standing right to a key; one for each approved request."""
+
+    __tablename__ = "grants"
+    __table_args__ = (
+        UniqueConstraint("team", "request_id"),
+        ForeignKeyConstraint(["team", "request_id"], ["requests.team", "requests.id"]),
+        Index("grants_of", "team", "holder", "created_at"),
+        Index(
+            "grants_that_expire",
+            "expires_at",
+            sqlite_where=text("state = 'active'"),
+            postgresql_where=text("state = 'active'"),
+        ),
+    )
+    team: str = Field(primary_key=True)
+    id: str = Field(primary_key=True)
+    request_id: str
+    holder: str
+    state: str
+    created_at: datetime = _time()
+    key_id: str | None = None
+    expires_at: datetime | None = _time(optional=True)
+    ended_at: datetime | None = _time(optional=True)
+    ended_by: str | None = None
+    ended_because: str | None = None
+
+
+class KeyRow(SQLModel, table=True):
+    """A provider-side key; never its value."""
+
+    __tablename__ = "keys"
+    __table_args__ = (
+        UniqueConstraint("team", "marker"),
+        ForeignKeyConstraint(["team", "grant_id"], ["grants.team", "grants.id"]),
+        Index("keys_of", "team", "grant_id"),
+        Index(
+            "keys_minting",
+            "intended_at",
+            sqlite_where=text("state = 'minting'"),
+            postgresql_where=text("state = 'minting'"),
+        ),
+        Index(
+            "keys_to_revoke",
+            "due_at",
+            sqlite_where=text("state = 'revoking'"),
+            postgresql_where=text("state = 'revoking'"),
+        ),
+    )
+    team: str = Field(primary_key=True)
+    id: str = Field(primary_key=True)
+    grant_id: str
+    provider: str
+    project: str
+    marker: str
+    state: str
+    intended_at: datetime = _time()
+    handle: str | None = None
+    fingerprint: str | None = None
+    expires_at: datetime | None = _time(optional=True)
+    due_at: datetime | None = _time(optional=True)
+    attempts: int = 0
+
+
+class LinkRow(SQLModel, table=True):
+    """A one-time delivery. The URL names no team, so its id is unique among all."""
+
+    __tablename__ = "links"
+    __table_args__ = (
+        ForeignKeyConstraint(["team", "key_id"], ["keys.team", "keys.id"]),
+        UniqueConstraint("team", "key_id"),
+        Index("links_open", "expires_at", sqlite_where=text("state = 'open'"), postgresql_where=text("state = 'open'")),
+        Index(
+            "links_claimed",
+            "lease_until",
+            sqlite_where=text("state = 'claimed'"),
+            postgresql_where=text("state = 'claimed'"),
+        ),
+    )
+    id: str = Field(primary_key=True)
+    team: str
+    grant_id: str
+    key_id: str
+    holder: str
+    state: str
+    token_hash: bytes = Field(sa_type=LargeBinary)
+    envelope: bytes | None = Field(default=None, sa_type=LargeBinary, nullable=True)
+    created_at: datetime = _time()
+    expires_at: datetime = _time()
+    session: str | None = None
+    lease_until: datetime | None = _time(optional=True)
+    closed_because: str | None = None
+
+
+class NoticeRow(SQLModel, table=True):
+    """A message owed to somebody."""
+
+    __tablename__ = "notices"
+    __table_args__ = (
+        ForeignKeyConstraint(["team", "about"], ["requests.team", "requests.id"]),
+        Index("notices_about", "team", "about"),
+        Index(
+            "notices_due",
+            "due_at",
+            sqlite_where=text("shown < wanted"),
+            postgresql_where=text("shown < wanted"),
+        ),
+    )
+    team: str = Field(primary_key=True)
+    id: str = Field(primary_key=True)
+    kind: str
+    about: str
+    recipient: str
+    wanted: int
+    shown: int
+    due_at: datetime = _time()
+    channel: str | None = None
+    ts: str | None = None
+    attempts: int = 0
+
+
+class DeliveryRow(SQLModel, table=True):
+    """A delivery of Slack's that was acted on."""
+
+    __tablename__ = "deliveries"
+    team: str = Field(primary_key=True)
+    id: str = Field(primary_key=True)
+    at: datetime = _time()
+
+
+class AuditEntryRow(SQLModel, table=True):
+    """One entry of a team's audit chain."""
+
+    __tablename__ = "audit_entries"
+    team: str = Field(primary_key=True)
+    index: int = Field(primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False})
+    at: datetime = _time()
+    actor: str
+    act: str
+    subject: str
+    detail: dict[str, Any] = Field(sa_type=JSON)
+    previous: str
+    leaf: str
+
+
+class AuditHeadRow(SQLModel, table=True):
+    """How long a team's chain is, and what it ends with; its row is the chain's lock."""
+
+    __tablename__ = "audit_heads"
+    team: str = Field(primary_key=True)
+    size: int = Field(sa_type=BigInteger)
+    leaf: str

@@ -4,7 +4,7 @@ import logging
 import secrets
 
 from pydantic import SecretStr
-from slack_bolt.adapter.starlette.async_handler import AsyncSlackRequestHandler
+from slack_bolt.adapter.starlette.async_handler import to_async_bolt_request, to_starlette_response
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
 from slack_sdk.web.async_client import AsyncWebClient
@@ -43,7 +43,6 @@ def build_app(*, client: AsyncWebClient, signing_secret: SecretStr | None) -> As
 
 def events_route(app: AsyncApp) -> Route:
     """Where Slack delivers to in HTTP mode. Bolt checks signature and age of each delivery."""
-    handler = AsyncSlackRequestHandler(app)
 
     async def take(request: Request) -> Response:
         try:
@@ -53,9 +52,13 @@ def events_route(app: AsyncApp) -> Route:
         if body is None:
             return PlainTextResponse("too large", status_code=413)
         try:
-            return await handler.handle(_Read(request, body))
-        except ValueError:  # not UTF-8, or not JSON: Bolt reads a body before it checks the signature
+            delivery = to_async_bolt_request(request, body)
+            read: object = delivery.body
+        except Exception:  # Bolt reads a body before it checks its signature, so this may be anything that anybody sent
             return PlainTextResponse("not a delivery of Slack's", status_code=400)
+        if not isinstance(read, dict):
+            return PlainTextResponse("not a delivery of Slack's", status_code=400)
+        return to_starlette_response(await app.async_dispatch(delivery))
 
     return Route("/slack/events", take, methods=["POST"])
 
@@ -71,11 +74,3 @@ async def _body(request: Request) -> bytes | None:
         if len(body) > LARGEST_BODY:
             return None
     return body
-
-
-class _Read(Request):
-    """A request whose body was read already."""
-
-    def __init__(self, request: Request, body: bytes) -> None:
-        super().__init__(request.scope)
-        self._body = body

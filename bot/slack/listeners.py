@@ -19,7 +19,15 @@ from typing import Any
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
 from slack_bolt.response import BoltResponse
 
-from bot.desk.errors import AlreadyDelivered, DraftRejected, NotThere, ProviderError, Superseded
+from bot.desk.errors import (
+    AlreadyDelivered,
+    DraftRejected,
+    NotThere,
+    ProviderError,
+    ProviderInvalid,
+    ProviderNotFound,
+    Superseded,
+)
 from bot.desk.grants import Grants
 from bot.desk.model import Actor, Draft, Key, Ruling
 from bot.desk.ports import Notifier
@@ -93,7 +101,7 @@ class _Listeners:
 
     async def command(self, ack: AsyncAck, body: Body, context: AsyncBoltContext) -> None:
         actor = self._actor(context)
-        word, _, rest = str(body.get("text") or "").strip().partition(" ")
+        word, rest = (*str(body.get("text") or "").split(maxsplit=1), "", "")[:2]
         match word.lower(), rest.strip():
             case "request", _:
                 await self._open_form(actor, str(body["trigger_id"]))
@@ -229,7 +237,8 @@ class _Listeners:
         try:
             handover = await self._grants.issue(key)
         except Exception as error:
-            again = " Nothing is lost: you can pick up again." if isinstance(error, ProviderError) else ""
+            for_good = isinstance(error, ProviderNotFound | ProviderInvalid) or not isinstance(error, ProviderError)
+            again = "" if for_good else " Nothing is lost: you can pick up again."
             text = f"{self._words(error, provider=vendor(key.provider))}{again}"
             if dialog:
                 await self._answers.update(dialog, views.problem_view(text))

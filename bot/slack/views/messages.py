@@ -124,17 +124,20 @@ def ended(story: Story) -> Message:
 def handover(handover: Handover) -> Message:
     """The private answer to a pick-up. The URL is on the button alone, so that nothing quotes or unfurls it."""
     text = f"Your {standing.key_named(handover.grant.draft)} is ready. Its link works once."
-    return {"text": text, "blocks": handover_blocks(handover)}
+    return {
+        "text": text,
+        "blocks": handover_blocks(handover, "Only you see this message; it is gone when Slack reloads."),
+    }
 
 
-def handover_blocks(handover: Handover) -> list[Block]:
-    """What a pick-up hands over, for a message or a modal."""
+def handover_blocks(handover: Handover, fleeting: str) -> list[Block]:
+    """What a pick-up hands over, for a message or a dialog; `fleeting` says how long it stays."""
     return [
         section(f"*Your {standing.key_named(handover.grant.draft)} is ready*"),
         actions(button("Open the key", standing.OPEN_KEY, style="primary", url=handover.url)),
         small(
             f"The link works once, for you alone, until {when(handover.expires_at)}. Not opened by then, the key behind "
-            "it is revoked, and you can pick up again. Only you see this message; it is gone when Slack reloads."
+            f"it is revoked, and you can pick up again. {fleeting}"
         ),
     ]
 

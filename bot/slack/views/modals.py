@@ -132,7 +132,7 @@ def waiting_view() -> View:
 
 def handover_view(handover: Handover) -> View:
     """What a pick-up on Home hands over."""
-    return modal("Your key", handover_blocks(handover))
+    return modal("Your key", handover_blocks(handover, "Close this, and the link is gone from Slack."))
 
 
 def problem_view(text: str) -> View:

@@ -1,0 +1,151 @@
+"""Composes the web side: the link page and its API, sign-in, health, and what every answer carries."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+
+from pydantic import SecretStr
+from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.sessions import SessionMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from bot.desk.errors import DeskError
+from bot.desk.grants import Grants
+from bot.web.answers import Problem, answer_problem, from_desk, from_http
+from bot.web.link import LinkApi, page_routes
+from bot.web.sessions import MAX_AGE, Guard, cookie_name
+from bot.web.sign_in import SignIn
+
+log = logging.getLogger(__name__)
+
+READY_PATIENCE = 5.0  # seconds
+HEADERS = {
+    "Content-Security-Policy": "; ".join(
+        (
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            "img-src 'self'",
+            "connect-src 'self'",
+            "form-action 'none'",
+            "base-uri 'none'",
+            "frame-ancestors 'none'",
+            "require-trusted-types-for 'script'",
+            "trusted-types 'none'",
+        )
+    ),
+    "Cache-Control": "no-store",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), clipboard-read=(), clipboard-write=(self), geolocation=(), microphone=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "X-Robots-Tag": "noindex, nofollow",
+}
+HSTS = "max-age=31536000"  # a year; RFC 6797. Subdomains are not the desk's to decide
+
+
+def build(
+    *,
+    grants: Grants,
+    public_url: str,
+    session_secret: SecretStr,
+    slack_client_id: str,
+    slack_client_secret: SecretStr,
+    slack_origin: str,
+    team: str,
+    ready: Callable[[], Awaitable[None]],
+    extra_routes: Sequence[BaseRoute] = (),
+) -> Starlette:
+    """The web app. `slack_origin` is where Sign in with Slack lives; `ready` returns when the database answers."""
+    secure = public_url.startswith("https:")
+    guard = Guard(public_url=public_url)
+    sign_in = SignIn(
+        client_id=slack_client_id,
+        client_secret=slack_client_secret,
+        slack_origin=slack_origin,
+        public_url=public_url,
+        team=team,
+        guard=guard,
+    )
+
+    async def alive(_: Request) -> Response:
+        return JSONResponse({"ok": True, "service": "keydesk"})
+
+    async def readiness(_: Request) -> Response:
+        try:
+            async with asyncio.timeout(READY_PATIENCE):
+                await ready()
+        except Exception:
+            log.warning("not ready", exc_info=True)
+            return JSONResponse({"ok": False}, status_code=503)
+        return JSONResponse({"ok": True, "service": "keydesk"})
+
+    return Starlette(
+        routes=[
+            *page_routes(),
+            *sign_in.routes(),
+            *LinkApi(grants=grants, guard=guard).routes(),
+            Route("/healthz", alive),
+            Route("/readyz", readiness),
+            *extra_routes,
+        ],
+        middleware=[
+            Middleware(Shield, secure=secure),
+            Middleware(
+                SessionMiddleware,
+                secret_key=session_secret.get_secret_value(),
+                session_cookie=cookie_name(secure=secure),
+                max_age=MAX_AGE,
+                same_site="lax",
+                https_only=secure,
+            ),
+        ],
+        exception_handlers={Problem: answer_problem, DeskError: from_desk, HTTPException: from_http},
+    )
+
+
+class Shield:
+    """Puts the security headers on every answer, and turns what nobody expected into a reference id."""
+
+    def __init__(self, app: ASGIApp, *, secure: bool) -> None:
+        self._app = app
+        self._headers = {**HEADERS, "Strict-Transport-Security": HSTS} if secure else HEADERS
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def send_shielded(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                MutableHeaders(scope=message).update(self._headers)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_shielded)
+        except Exception:
+            reference = secrets.token_hex(4)
+            # Neither path nor body: a mangled link carries its seed in the path, a claim its token in the body.
+            log.exception("unexpected error, reference %s", reference)
+            if started:
+                raise
+            problem = Problem(
+                500,
+                "unexpected",
+                "Something went wrong on our side.",
+                f"Try again. If it stays, tell whoever runs Keydesk this reference: {reference}.",
+            )
+            answer = await answer_problem(Request(scope), problem)
+            await answer(scope, receive, send_shielded)

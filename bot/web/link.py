@@ -1,0 +1,183 @@
+"""The link page, and the API that its script speaks: look, claim, acknowledge."""
+
+import re
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from bot.desk import envelope
+from bot.desk.audit import stamp
+from bot.desk.errors import NotThere, Superseded
+from bot.desk.grants import Grants
+from bot.desk.model import Link, Story
+from bot.desk.states import GrantState, LinkState
+from bot.web.answers import PAGE, Problem
+from bot.web.sessions import Guard, SignedIn
+
+LINK_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")  # 32 bytes in base64url
+_MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+
+
+def page_routes() -> list[Route]:
+    """The page and its own files. Each GET answers with the same bytes whatever the link: nothing can be learnt."""
+    index = (PAGE / "index.html").read_bytes()
+    files = {file.name: file.read_bytes() for file in PAGE.iterdir() if file.suffix in _MEDIA_TYPES}
+
+    async def page(request: Request) -> Response:
+        # Where a program made %23 of the link's #, the seed arrives here in the path. The page says what to do.
+        known = LINK_ID.fullmatch(request.path_params["link_id"])
+        return Response(index, status_code=200 if known else 404, media_type="text/html")
+
+    async def static(request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in files:
+            raise Problem(404, "not_found", "There is no such file.", "Open the link again from Slack.")
+        return Response(files[name], media_type=_MEDIA_TYPES[name[name.rindex(".") :]])
+
+    return [Route("/k/{link_id:path}", page), Route("/static/{name}", static)]
+
+
+class LinkApi:
+    """What the page asks of the desk, for who is signed in."""
+
+    def __init__(self, *, grants: Grants, guard: Guard) -> None:
+        self._grants = grants
+        self._guard = guard
+
+    def routes(self) -> list[Route]:
+        """What this serves."""
+        return [
+            Route("/api/links/{link_id}/look", self.look, methods=["POST"]),
+            Route("/api/links/{link_id}/claim", self.claim, methods=["POST"]),
+            Route("/api/links/{link_id}/acknowledge", self.acknowledge, methods=["POST"]),
+        ]
+
+    async def look(self, request: Request) -> Response:
+        """How far the link is. Changes nothing."""
+        who, _ = await self._guard.admit(request)
+        link, story = await self._grants.look(who.session, _link_id(request))
+        if link.state is LinkState.OPEN or (link.state is LinkState.CLAIMED and link.session == who.session.id):
+            return JSONResponse({"state": link.state, "opens_until": stamp(link.expires_at), "about": _about(story)})
+        over = _ending(link, story, who)
+        return JSONResponse({"state": "over", "error": over.code, "message": over.message, "next_step": over.next_step})
+
+    async def claim(self, request: Request) -> Response:
+        """Hands the envelope to this session, for the time of a lease."""
+        who, sent = await self._guard.admit(request)
+        link_id = _link_id(request)
+        try:
+            sealed = await self._grants.claim(who.session, link_id, _token(sent))
+        except Superseded:
+            raise _ending(*await self._grants.look(who.session, link_id), who) from None
+        _, story = await self._grants.look(who.session, link_id)
+        context = sealed.context
+        return JSONResponse(
+            {
+                "envelope": envelope.base64url(sealed.envelope),
+                "context": {
+                    "team": context.team,
+                    "holder": context.holder,
+                    "grant": context.grant,
+                    "key": context.key,
+                    "link": context.link,
+                    "expires": context.expires,
+                },
+                "lease_until": stamp(sealed.lease_until),
+                "about": _about(story),
+            }
+        )
+
+    async def acknowledge(self, request: Request) -> Response:
+        """The page shows the key: the envelope can go."""
+        who, sent = await self._guard.admit(request)
+        link_id = _link_id(request)
+        try:
+            await self._grants.acknowledge(who.session, link_id, _token(sent))
+        except Superseded:
+            raise _ending(*await self._grants.look(who.session, link_id), who) from None
+        return Response(status_code=204)
+
+
+def _link_id(request: Request) -> str:
+    link_id: str = request.path_params["link_id"]
+    if not LINK_ID.fullmatch(link_id):
+        raise NotThere("There is no such link.")
+    return link_id
+
+
+def _token(sent: dict[str, Any]) -> str:
+    token = sent.get("token")
+    if not isinstance(token, str) or not TOKEN.fullmatch(token):
+        raise Problem(
+            400,
+            "no_token",
+            "This link is not complete.",
+            "Copy it again from Slack, whole, or pick up again there. Nothing was used up.",
+        )
+    return token
+
+
+def _about(story: Story) -> dict[str, str | None]:
+    """Which key this is, in people's words."""
+    scope = story.request.draft.scope
+    return {
+        "provider": scope.provider,
+        "project": story.request.draft.project_name,
+        "permission": scope.permission.replace("_", " "),
+        "fingerprint": story.key.fingerprint if story.key else None,
+        "expires_at": stamp(story.grant.expires_at) if story.grant and story.grant.expires_at else None,
+    }
+
+
+_CLOSED = {
+    "not opened in time": ("lapsed", "Nobody opened this link in time, so its key was taken back, unread."),
+    "claimed, and never acknowledged": (
+        "unacknowledged",
+        "This link was opened, but the page never confirmed that it showed the key. So the key was taken back.",
+    ),
+    "picked up again": ("replaced", "A newer link took the place of this one. The key behind this one was taken back."),
+    "revoked": ("revoked", "This key was revoked before the link was opened."),
+    "expired": ("expired", "The time of this key is over. It was taken back."),
+}
+_ONWARDS = {
+    GrantState.READY: "Go back to Slack and pick up again: you get a new key.",
+    GrantState.ISSUING: "A new key is being made. Its link follows in Slack in a moment.",
+    GrantState.DELIVERING: "Go back to Slack and open the newest link.",
+    GrantState.ACTIVE: "A newer key of this grant is with you already. Lost it? In Slack, revoke it and ask anew.",
+    GrantState.ENDING: "In Slack, `/apikey request` asks for a new one.",
+    GrantState.ENDED: "In Slack, `/apikey request` asks for a new one.",
+}
+
+
+def _ending(link: Link, story: Story, who: SignedIn) -> Problem:
+    """Why this link opens no more, and what to do."""
+    onwards = _ONWARDS[story.grant.state] if story.grant else _ONWARDS[GrantState.ENDED]
+    here = link.session == who.session.id
+    match link.state:
+        case LinkState.REVEALED:
+            where = "in this browser" if here else "in another browser, or before you last signed in"
+            return Problem(
+                409,
+                "already_revealed",
+                f"A link shows its key once. This one did, {where}.",
+                "If you have the key, all is well. If it was not you, or the key is lost: "
+                "in Slack, `/apikey revoke` kills it and `/apikey request` asks for a new one.",
+            )
+        case LinkState.CLAIMED if not here:
+            return Problem(
+                409,
+                "claimed_elsewhere",
+                "This link is open in another browser, signed in as you.",
+                "Show the key there. If that is not you, in Slack `/apikey revoke` kills it at once. "
+                "If the key never shows there, it is taken back within minutes, and you can pick up again.",
+            )
+        case LinkState.CLOSED:
+            code, message = _CLOSED.get(link.closed_because or "", ("closed", "This link was closed, unread."))
+            return Problem(409, code, message, onwards)
+        case _:
+            # Its time is over, and no sweep has come by yet.
+            code, message = _CLOSED["claimed, and never acknowledged" if here else "not opened in time"]
+            return Problem(409, code, message, "Go back to Slack. In a moment you can pick up again there.")

@@ -1,0 +1,192 @@
+// The link page: reads the seed, asks who is there, and, only when asked to, claims, opens and shows the key.
+
+import * as desk from "./desk.js";
+import { accessToken, fromBase64url, open } from "./envelope.js";
+import { forgetSeed, readLink } from "./seed.js";
+import { present } from "./shown.js";
+
+const CONFIRM_AFTER = [0, 1000, 3000, 8000]; // milliseconds; the lease is two minutes
+const SLOW = 300; // a wait shorter than this is not worth a word
+
+const $ = (id) => document.getElementById(id);
+const { id, seed, wrong } = readLink();
+const when = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+let member = null;
+let removeKey = null;
+
+// Another link pasted over this one differs in its fragment alone, and would not load the page anew.
+addEventListener("hashchange", () => location.reload());
+$("sign-in").href = `/auth/login?next=${encodeURIComponent(`/k/${id}`)}`;
+$("show").onclick = (event) => busy(event.currentTarget, "Opening…", showKey);
+$("retry").onclick = (event) => busy(event.currentTarget, "Trying…", start);
+document.querySelectorAll(".switch").forEach((button) => {
+  button.onclick = () => busy(button, "Signing out…", switchAccount);
+});
+await start();
+
+async function start() {
+  if (!globalThis.crypto?.subtle) {
+    return message(
+      "This browser cannot open the key here",
+      "Keys are opened only on secure pages (https) and in browsers with Web Crypto. Use a current browser. Nothing was used up.",
+    );
+  }
+  if (id === "") return message(wrong.title, wrong.next);
+  try {
+    member = await desk.session();
+    if (!member.signed_in) return wrong ? message(wrong.title, wrong.next) : view("signed-out");
+    await ready();
+  } catch (problem) {
+    explain(problem);
+  }
+}
+
+async function ready() {
+  const link = await desk.link(id, "look");
+  if (link.state === "over") {
+    forgetSeed();
+    return message(link.message, link.next_step);
+  }
+  if (wrong) return message(wrong.title, wrong.next);
+  describe(link.about);
+  $("opens-until").textContent =
+    link.state === "open" ? `This link opens until ${when.format(new Date(link.opens_until))}.` : "";
+  view("ready");
+}
+
+async function showKey() {
+  try {
+    const token = await accessToken(seed);
+    const sealed = await desk.link(id, "claim", { token });
+    if (sealed.context.link !== id) throw new Error("the envelope is of another link");
+    const key = await open(fromBase64url(sealed.envelope), seed, sealed.context);
+    describe(sealed.about);
+    removeKey = present(key, say);
+    view("shown");
+    const until = when.format(new Date(sealed.lease_until));
+    $("confirm").onclick = (event) => busy(event.currentTarget, "Trying…", () => confirm(token, until));
+    await confirm(token, until);
+  } catch (problem) {
+    explain(problem);
+  }
+}
+
+/** Tells the desk that the key is shown. Until it hears so, it takes the key back when the lease ends. */
+async function confirm(token, until) {
+  for (const pause of CONFIRM_AFTER) {
+    await new Promise((resolve) => setTimeout(resolve, pause));
+    try {
+      await desk.link(id, "acknowledge", { token });
+      forgetSeed();
+      $("unconfirmed").hidden = true;
+      return;
+    } catch (problem) {
+      // Only what may pass is tried again.
+      if (problem.status !== 0 && problem.status < 500) return explain(problem);
+    }
+    warn("Keydesk does not answer, so it does not know yet that you have the key. Trying again…", false);
+  }
+  warn(
+    `Keydesk could not be told that you have the key. Unless that works before ${until}, it takes the key back. ` +
+      "Keep this page open.",
+    true,
+  );
+}
+
+function warn(text, retry) {
+  $("unconfirmed").firstElementChild.textContent = text;
+  $("unconfirmed").hidden = false;
+  $("confirm").hidden = !retry;
+}
+
+async function switchAccount() {
+  try {
+    await desk.logout();
+    location.reload();
+  } catch (problem) {
+    explain(problem);
+  }
+}
+
+/** What went wrong, what is true now, and the next step. */
+function explain(problem) {
+  removeKey?.();
+  removeKey = null;
+  if (!(problem instanceof desk.Problem)) {
+    return message(
+      "This key does not open",
+      "What Keydesk sent does not fit this link, so nothing of it is shown. The key is taken back in two minutes; " +
+        "then pick up again in Slack. If it happens again, tell whoever runs Keydesk.",
+    );
+  }
+  if (problem.status === 401) return view("signed-out");
+  if (problem.status === 409) forgetSeed();
+  message(problem.message, problem.next, {
+    retry: problem.status === 0 || problem.status >= 500 || problem.code === "csrf",
+    other: problem.code === "not_yours" || problem.code === "not_welcome",
+  });
+}
+
+function message(title, next, { retry = false, other = false } = {}) {
+  inWords($("message").querySelector("h1"), title);
+  inWords($("message").querySelector(".next"), next);
+  $("retry").hidden = !retry;
+  $("other-account").hidden = !other;
+  $("as").hidden = !member?.signed_in;
+  view("message");
+}
+
+/** Shows one section, and leads keyboard and screen reader to its heading. */
+function view(name) {
+  document.querySelectorAll("main > section").forEach((section) => (section.hidden = section.id !== name));
+  document.querySelectorAll(".name").forEach((place) => (place.textContent = member?.name ?? ""));
+  say("");
+  const heading = $(name).querySelector("h1");
+  document.title = `${heading.textContent} · Keydesk`;
+  heading.focus();
+}
+
+function describe(about) {
+  const rows = [
+    ["For", `${about.provider}, ${about.project}`],
+    ["May use", about.permission],
+    ["Works until", about.expires_at && when.format(new Date(about.expires_at))],
+    ["Known by", about.fingerprint],
+  ].filter(([, what]) => what);
+  for (const list of document.querySelectorAll(".about")) {
+    list.replaceChildren(...rows.map(([name, what]) => {
+      const row = document.createElement("div");
+      row.append(element("dt", name), element("dd", what));
+      return row;
+    }));
+  }
+}
+
+/** Text in which `this` is code. */
+function inWords(place, text) {
+  place.replaceChildren(...text.split("`").map((piece, at) => (at % 2 ? element("code", piece) : piece)));
+}
+
+function element(name, text) {
+  const made = document.createElement(name);
+  made.textContent = text;
+  return made;
+}
+
+function say(text) {
+  $("status").textContent = text;
+}
+
+/** Runs what a button starts, once at a time; says so only when it takes a while. */
+async function busy(button, text, act) {
+  const label = button.textContent;
+  button.disabled = true;
+  const timer = setTimeout(() => (button.textContent = text), SLOW);
+  try {
+    await act();
+  } finally {
+    clearTimeout(timer);
+    button.textContent = label;
+    button.disabled = false;
+  }
+}

@@ -1,0 +1,205 @@
+/** The acting member's line to the sandbox: the control API, the state, and what becomes of each interaction. */
+
+const WAIT_SECONDS = 25;
+const RETRY_PAUSE = 1_000;
+
+/** What an interaction that the app did not acknowledge looks like from the member's chair. */
+const PROBLEMS = {
+  operation_timeout: (app) => `${app} did not answer within 3 seconds.`,
+  timeout: (app) => `${app} did not answer within 3 seconds.`,
+  not_connected: (app) => `${app} is not running, or not connected to this workspace.`,
+  no_connection: (app) => `${app} is not running, or not connected to this workspace.`,
+  required: () => "Some fields still need you.",
+};
+
+class Refused extends Error {}
+
+async function request(path, body) {
+  const response = await fetch(
+    `/control/${path}`,
+    body === undefined
+      ? {}
+      : {
+          method: "POST",
+          headers: { "Content-Type": "application/json" },
+          body: JSON.stringify(body),
+        },
+  );
+  const answer = await response.json().catch(() => ({ error: `HTTP ${response.status}` }));
+  if (!response.ok) throw new Refused(answer.error ?? `HTTP ${response.status}`);
+  return answer;
+}
+
+export class Client {
+  state = null;
+  directory = { me: null, user: () => null, channel: () => null, group: () => null };
+  #as;
+  #changed;
+  #problem;
+  #fetching = null;
+
+  /** `changed(state)` is called after each change, `problem(title, text)` when something failed. */
+  constructor({ as, changed, problem }) {
+    this.#as = as;
+    this.#changed = changed;
+    this.#problem = problem;
+  }
+
+  get members() {
+    return this.state.members;
+  }
+  get channels() {
+    return this.state.channels.filter((channel) => channel.kind === "channel");
+  }
+  get commands() {
+    return this.state.commands;
+  }
+  get appName() {
+    return this.state?.app?.name ?? "Keydesk";
+  }
+
+  /** Fetch the state as it is now; calls that come during a fetch share the one after it. */
+  refresh() {
+    this.#fetching ??= Promise.resolve().then(async () => {
+      this.#fetching = null;
+      const state = await request(`state?as=${encodeURIComponent(this.#as)}`);
+      if (this.state && state.rev < this.state.rev) return;
+      this.state = state;
+      this.#name(state);
+      this.#changed(state);
+    });
+    return this.#fetching;
+  }
+
+  #name(state) {
+    const index = (items, name) => new Map(items.map((item) => [item.id, name(item)]));
+    const [users, channels, groups] = [
+      index(state.members, (member) => member.name),
+      index(state.channels, (channel) => channel.name),
+      index(state.groups, (group) => group.handle ?? group.name),
+    ];
+    this.directory = {
+      me: state.me.id,
+      user: (id) => users.get(id) ?? null,
+      channel: (id) => channels.get(id) ?? null,
+      group: (id) => groups.get(id) ?? null,
+    };
+  }
+
+  /**
+   * Follow the workspace for ever. Of all tabs of this browser only one holds the long poll and tells the others:
+   * a browser opens six connections to a server, and a tab a member would use them up. `connected(bool)` tells how
+   * the line is.
+   */
+  follow(connected) {
+    const tabs = new BroadcastChannel("sandbox-rev");
+    const catchUp = async () => {
+      try {
+        await this.refresh();
+        connected(true);
+      } catch (error) {
+        if (error instanceof Refused) this.#problem("The sandbox refused", error.message);
+        connected(false);
+      }
+    };
+    tabs.onmessage = catchUp;
+    navigator.locks.request("sandbox-wait", async () => {
+      for (;;) {
+        try {
+          const { rev } = await request(`wait?rev=${this.state.rev}&timeout=${WAIT_SECONDS}`);
+          if (rev === this.state.rev) continue;
+          tabs.postMessage(rev);
+          await catchUp();
+        } catch {
+          connected(false);
+          await new Promise((resume) => setTimeout(resume, RETRY_PAUSE));
+          // The sandbox may have been started anew, from another state: an older revision is then news as well.
+          this.state.rev = -1;
+        }
+      }
+    });
+  }
+
+  /** Send an interaction; resolves to its acknowledgement with `errors` and, where it failed, `problem` in words. */
+  async #send(path, body) {
+    let ack;
+    try {
+      ack = await request(path, { as: this.#as, ...body });
+    } catch (error) {
+      return {
+        errors: {},
+        problem: error instanceof Refused ? `The sandbox refused: ${error.message}.` : "The sandbox does not answer.",
+      };
+    }
+    const errors = ack.errors ?? ack.body?.errors ?? {};
+    const failed = ack.acknowledged === false;
+    const problem = failed
+      ? (PROBLEMS[ack.error]?.(this.appName) ?? `${this.appName}: ${ack.error ?? `HTTP ${ack.status}`}.`)
+      : null;
+    await this.refresh().catch(() => {});
+    return { ...ack, errors, problem };
+  }
+
+  async #tell(title, path, body) {
+    const ack = await this.#send(path, body);
+    if (ack.problem) this.#problem(title, ack.problem);
+    return !ack.problem;
+  }
+
+  command(channel, text) {
+    return this.#tell(`${text.split(" ")[0]} failed`, "command", { channel, text });
+  }
+  message(channel, text) {
+    return this.#tell("Your message was not sent", "message", { channel, text });
+  }
+  openHome() {
+    return this.#tell("Home did not open", "home", {});
+  }
+  submit(viewId, values) {
+    return this.#send("submit", { view_id: viewId, values });
+  }
+  close(viewId, count) {
+    return this.#tell("The dialog did not close cleanly", "close", {
+      view_id: viewId,
+      ...(count > 1 ? { all: true } : {}),
+    });
+  }
+
+  /** A member used an element of a message or a view. */
+  act(surface, blockId, actionId, action) {
+    return this.#tell("That did not go through", "action", {
+      container: surface.container,
+      block_id: blockId,
+      action_id: actionId,
+      action,
+      values: surface.values(),
+    });
+  }
+
+  /** Options for an external select, in Slack's shape. */
+  async suggest(surface, blockId, actionId, query) {
+    try {
+      return await request("suggest", {
+        as: this.#as,
+        container: surface.container,
+        block_id: blockId,
+        action_id: actionId,
+        query,
+      });
+    } catch {
+      throw new Error(`${this.appName} sent no options.`);
+    }
+  }
+}
+
+/** What a chat completion says to a key: `{ ok, status, text }`. */
+export async function tryKey(key, model) {
+  const response = await fetch("/openai/v1/chat/completions", {
+    method: "POST",
+    headers: { "Content-Type": "application/json", Authorization: `Bearer ${key}` },
+    body: JSON.stringify({ model, messages: [{ role: "user", content: "Say hello to Acme." }] }),
+  });
+  const answer = await response.json().catch(() => ({}));
+  const text = response.ok ? answer.choices?.[0]?.message?.content : answer.error?.message;
+  return { ok: response.ok, status: response.status, text: text ?? response.statusText };
+}

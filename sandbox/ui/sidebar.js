@@ -1,0 +1,163 @@
+/** The left side: the workspace, whom one acts as, channels and apps. */
+
+import { avatar, h, icon } from "./dom.js";
+
+/** What a member is in this workspace, in a word or two; null for an ordinary member. */
+function role(member) {
+  if (member.deleted) return "deactivated";
+  if (member.is_stranger) return "other workspace";
+  if (member.is_ultra_restricted) return "single-channel guest";
+  if (member.is_restricted) return "guest";
+  if (member.is_bot) return "bot";
+  return member.is_owner ? "owner" : member.is_admin ? "admin" : null;
+}
+
+function switcher(state, hrefAs) {
+  const me = state.me;
+  const people = state.members.filter((member) => !member.app);
+  const rows = people.map((member) =>
+    h(
+      "a",
+      {
+        class: "menu-item person",
+        role: "menuitem",
+        href: hrefAs(member.id),
+        "aria-current": member.id === me.id ? "true" : null,
+        data: { testid: `as-${member.id}` },
+      },
+      avatar(member, "avatar-small"),
+      h(
+        "span",
+        { class: "person-name" },
+        h("bdi", {}, member.name),
+        h("small", { dir: "auto" }, member.title || role(member) || "member"),
+      ),
+      member.title && role(member) && h("span", { class: "tag" }, role(member)),
+      member.id === me.id && icon("check"),
+    ),
+  );
+  const menu = h(
+    "div",
+    { class: "menu people", id: "people", role: "menu", popover: "auto" },
+    h("div", { class: "menu-note" }, "Each tab can be another person. Ctrl-click opens a new one."),
+    rows,
+  );
+  menu.addEventListener("toggle", (event) => {
+    if (event.newState === "open") (menu.querySelector("[aria-current]") ?? rows[0])?.focus();
+  });
+  menu.addEventListener("keydown", (event) => {
+    const move = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (!move) return;
+    event.preventDefault();
+    rows[(rows.indexOf(document.activeElement) + move + rows.length) % rows.length].focus();
+  });
+  const button = h(
+    "button",
+    {
+      class: "switcher",
+      type: "button",
+      popovertarget: "people",
+      "aria-haspopup": "menu",
+      data: { testid: "member-switcher" },
+    },
+    avatar(me),
+    h("span", { class: "switcher-text" }, h("small", {}, "You are"), h("strong", {}, h("bdi", {}, me.name))),
+    icon("chevron"),
+  );
+  return [button, menu];
+}
+
+function row({ href, current, unread, testid, sign, label, extra }) {
+  return h(
+    "li",
+    {},
+    h(
+      "a",
+      {
+        class: unread ? "place unread" : "place",
+        href,
+        "aria-current": current ? "page" : null,
+        data: { testid },
+      },
+      h("span", { class: "place-sign" }, sign),
+      h("span", { class: "place-name" }, h("bdi", {}, label)),
+      extra,
+      unread > 0 && h("span", { class: "badge", "aria-label": `${unread} unread` }, String(unread)),
+    ),
+  );
+}
+
+/**
+ * Draw the sidebar. `place` is `{ channel, home }`; `unread(channel)` counts; `hrefAs(id)` and `hrefTo(channelId)` give
+ * addresses; `app` is the app's member and `dm` its conversation's id.
+ */
+export function drawSidebar(node, { state, place, unread, hrefAs, hrefTo, app, dm }) {
+  const open = document.getElementById("people")?.matches(":popover-open");
+  if (open) return;
+  const focused = node.contains(document.activeElement) ? document.activeElement.dataset.testid : null;
+  const channels = state.channels.filter((channel) => channel.kind === "channel");
+  const others = state.channels.filter((channel) => channel.kind === "im" && channel.id !== dm);
+  const conversation = state.channels.find((channel) => channel.id === dm);
+  const presence =
+    app.connected === undefined
+      ? null
+      : h("span", {
+          class: app.connected ? "presence on" : "presence",
+          title: app.connected ? "connected" : "not connected",
+        });
+  node.replaceChildren(
+    h(
+      "header",
+      { class: "workspace" },
+      h("span", { class: "workspace-mark", "aria-hidden": "true" }, [...state.team.name][0]),
+      h("span", {}, h("strong", {}, state.team.name), h("small", {}, "Sandbox workspace")),
+    ),
+    ...switcher(state, hrefAs),
+    h("h2", { class: "places-title" }, "Channels"),
+    h(
+      "ul",
+      { class: "places" },
+      channels.map((channel) =>
+        row({
+          href: hrefTo(channel.id),
+          current: place.channel === channel.id,
+          unread: unread(channel),
+          testid: `channel-${channel.id}`,
+          sign: "#",
+          label: channel.name,
+        }),
+      ),
+    ),
+    h("h2", { class: "places-title" }, "Apps"),
+    h(
+      "ul",
+      { class: "places" },
+      row({
+        href: hrefTo(dm),
+        current: place.channel === dm,
+        unread: conversation ? unread(conversation) : 0,
+        testid: `channel-${dm}`,
+        sign: avatar(app, "avatar-tiny"),
+        label: app.name,
+        extra: presence,
+      }),
+      others.map((channel) =>
+        row({
+          href: hrefTo(channel.id),
+          current: place.channel === channel.id,
+          unread: unread(channel),
+          testid: `channel-${channel.id}`,
+          sign: "@",
+          label: channel.name,
+        }),
+      ),
+    ),
+    h(
+      "footer",
+      { class: "sidebar-foot" },
+      icon("lock"),
+      h("span", {}, "Pretend Slack and pretend OpenAI. Nothing leaves this machine."),
+    ),
+  );
+  if (focused) node.querySelector(`[data-testid="${CSS.escape(focused)}"]`)?.focus();
+}

@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -144,7 +144,7 @@ async def running(settings: Settings, *, clock: Clock = now) -> AsyncIterator[De
         yield Desk(team=team, url=settings.public_url, store=store, watch=watch)
 
 
-def _policy(settings: Settings, vendors: dict[str, Provider]) -> tuple[str, Policy]:
+def _policy(settings: Settings, vendors: Mapping[str, Provider]) -> tuple[str, Policy]:
     file = settings.policy_file
     try:
         text = file.read_text(encoding="utf-8")
@@ -216,7 +216,7 @@ async def _serving(pages: Any, listener: socket.socket) -> AsyncIterator[None]:
 async def _connected(slack_app: AsyncApp, token: str) -> AsyncIterator[None]:
     handler = AsyncSocketModeHandler(slack_app, token)
     try:
-        await handler.connect_async()
+        await handler.connect_async()  # type: ignore[no-untyped-call]  # Bolt leaves it without types
     except SlackApiError as error:
         why = error.response.get("error")
         mend = "an app-level token with connections:write, and Socket Mode switched on"
@@ -224,7 +224,7 @@ async def _connected(slack_app: AsyncApp, token: str) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        await handler.close_async()
+        await handler.close_async()  # type: ignore[no-untyped-call]  # as above
 
 
 @contextmanager

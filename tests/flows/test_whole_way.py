@@ -3,7 +3,6 @@
 import json
 from datetime import timedelta
 
-from bot.desk import audit
 from tests.flows.browsing import Browser
 from tests.flows.world import World
 
@@ -25,14 +24,12 @@ async def test_from_request_to_a_key_that_works_until_it_is_revoked(flow: World)
     home = await flow.ben.home()
     assert (await flow.ben.click(home, "revoke")).acknowledged
     await flow.ben.expect_message("revoked")
-    await flow.sandbox_until_no_key()
+    await flow.no_key_left()
     assert (await flow.call(key)).status_code == 401
 
     everything = json.dumps(await flow.sandbox.record())
     assert key not in everything
-    entries = await flow.desk.store.audit_entries(flow.desk.team, after=-1, limit=1000)
-    assert audit.verify(entries, await flow.desk.store.audit_head(flow.desk.team)) is None
-    assert [entry.act for entry in entries] == [
+    assert await flow.acts() == [
         "request.submitted",
         "request.approved",
         "grant.pick_up_started",
@@ -43,14 +40,15 @@ async def test_from_request_to_a_key_that_works_until_it_is_revoked(flow: World)
         "key.revoked",
         "grant.ended",
     ]
+    entries = await flow.desk.store.audit_entries(flow.desk.team, after=-1, limit=1000)
     assert key not in repr(entries)
 
 
 async def test_every_copy_of_a_card_is_kept_current(flow: World) -> None:
     """Whoever decides, the other approvers' cards and the channel's say so, and a late click hears who was faster."""
     await flow.ask()
-    card = await flow.cara.expect_message("Ben")
-    late = await flow.ana.expect_message("Ben")
+    card = await flow.card(flow.cara)
+    late = await flow.card(flow.ana)
     assert (await flow.cara.click(card, "approve")).acknowledged
     for member, channel in ((flow.ana, None), (flow.cara, None), (flow.cara, "C0KEYS")):
         message = await member.expect(
@@ -59,8 +57,7 @@ async def test_every_copy_of_a_card_is_kept_current(flow: World) -> None:
             )
         )
         assert "approve" not in message.buttons
-    answer = await flow.ana.click(late, "approve")
-    assert answer.acknowledged
+    assert (await flow.sandbox.click_as(flow.ana, late, "approve")).acknowledged
     told = await flow.ana.expect(
         lambda seen: next((one for one in flow.ana.visible(seen) if one.ephemeral), None)
     )
@@ -70,7 +67,7 @@ async def test_every_copy_of_a_card_is_kept_current(flow: World) -> None:
 async def test_a_denial_says_why(flow: World) -> None:
     """Deny asks for a reason, and the requester reads it, and what to do next."""
     await flow.ask()
-    card = await flow.ana.expect_message("Ben")
+    card = await flow.card(flow.ana)
     assert (await flow.ana.click(card, "deny")).acknowledged
     form = await flow.ana.modal()
     assert form is not None
@@ -85,8 +82,9 @@ async def test_what_is_not_opened_dies(flow: World) -> None:
     url = await flow.picked_up()
     assert len(await flow.sandbox.openai_keys()) == 1
     await flow.pass_time(timedelta(minutes=16))
-    again = await flow.ben.expect_message("15 minutes")
-    await flow.sandbox_until_no_key()
+    await flow.ben.expect_message("15 minutes")
+    again = await flow.offer()
+    await flow.no_key_left()
     async with Browser(flow.settings.public_url) as browser:
         await browser.sign_in("U0BEN")
         assert (await browser.claim(url)).status_code == 409
@@ -125,7 +123,6 @@ async def test_a_redelivered_click_acts_once(flow: World) -> None:
             await flow.sandbox.redeliver(delivery["id"])
     await flow.desk.watch.reconcile()
     assert len(await flow.sandbox.openai_keys()) == 1
-    entries = await flow.desk.store.audit_entries(flow.desk.team, after=-1, limit=1000)
-    acts = [entry.act for entry in entries]
+    acts = await flow.acts()
     for once in ("request.submitted", "request.approved", "grant.pick_up_started", "key.minted"):
         assert acts.count(once) == 1, once

@@ -4,7 +4,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 
 from app import Desk, running
+from bot.desk import audit
 from bot.settings import Settings, load
 from sandbox.client import Member, Message, Sandbox
 from sandbox.server import Running
@@ -63,7 +64,6 @@ class World:
     clock: MovableClock
     desk: Desk
     http: httpx.AsyncClient
-    spoken: list[str] = field(default_factory=list)
 
     @property
     def ana(self) -> Member:
@@ -93,9 +93,35 @@ class World:
     async def approved(self) -> Message:
         """Ben asked, Ana approved: the message with his pick-up button."""
         await self.ask()
-        card = await self.ana.expect_message("Ben")
+        card = await self.card(self.ana)
         assert (await self.ana.click(card, "approve")).acknowledged
-        return await self.ben.expect_message("approved")
+        return await self.offer()
+
+    async def card(self, approver: Member, channel: str | None = None) -> Message:
+        """The newest approval card in front of this approver that can still be decided on."""
+        return await approver.expect(
+            lambda seen: next(
+                (one for one in reversed(approver.visible(seen, channel)) if "approve" in one.buttons), None
+            )
+        )
+
+    async def offer(self, after: str = "") -> Message:
+        """The newest message in front of Ben with a pick-up button, later than `after`."""
+        return await self.ben.expect(
+            lambda seen: next(
+                (one for one in reversed(self.ben.visible(seen)) if "pick_up" in one.buttons and one.ts > after), None
+            )
+        )
+
+    async def no_key_left(self) -> None:
+        """Waits until the provider has no key any more."""
+        await self.ben.expect(lambda seen: not seen["openai"]["keys"])
+
+    async def acts(self) -> list[str]:
+        """What the audit log says was done, in order; the chain must fit."""
+        entries = await self.desk.store.audit_entries(self.desk.team, after=-1, limit=1000)
+        assert audit.verify(entries, await self.desk.store.audit_head(self.desk.team)) is None
+        return [entry.act for entry in entries]
 
     async def picked_up(self) -> str:
         """Ben picked up, too: the link's URL."""

@@ -1,0 +1,108 @@
+"""The commands, as real processes."""
+
+import asyncio
+import os
+import sqlite3
+import sys
+from pathlib import Path
+
+import pytest
+
+from bot import checkup
+from bot.settings import load
+from sandbox.client import Sandbox
+from sandbox.server import Running
+from storage.migrate import upgrade
+from tests.flows.world import World, settings_for, world
+
+ROOT = Path(__file__).parents[2]
+
+
+async def command(*words: str, **environment: str) -> tuple[int, str]:
+    """Runs app.py with no settings but these; its exit status and all it said."""
+    base = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "PYTHONPATH")}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(ROOT / "app.py"),
+        *words,
+        env={**base, **environment},
+        cwd=environment.get("CWD", str(ROOT)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await process.communicate()
+    return process.returncode or 0, said.decode()
+
+
+async def test_without_settings_it_says_what_is_missing(tmp_path: Path) -> None:
+    """Each missing setting is one line with its mend; the exit status says that it did not start."""
+    status, said = await command("run", CWD=str(tmp_path))
+    assert status == 2
+    for name in ("SLACK_BOT_TOKEN", "SLACK_CLIENT_ID", "PUBLIC_URL", "SESSION_SECRET"):
+        assert f"{name} is missing. Mend" in said
+    assert "Traceback" not in said
+
+
+@pytest.fixture
+def mode() -> str:
+    """The commands do not depend on it."""
+    return "socket"
+
+
+async def test_check_finds_nothing_wrong_where_nothing_is(flow: World) -> None:
+    """A complete set-up with a running desk: every line is ok."""
+    lines: list[str] = []
+    assert await checkup.report(lines.append, flow.settings) == 0
+    assert {line[:5] for line in lines} == {"ok   "}, "\n".join(lines)
+
+
+async def test_check_names_what_is_wrong_and_its_mend(servers: Running, tmp_path: Path) -> None:
+    """Wrong credentials, a missing scope, a policy nobody can read, a database without a schema: a line each."""
+    good = settings_for(servers, mode="socket", database_url=f"sqlite:///{tmp_path}/new.db", folder=tmp_path)
+    async with Sandbox(servers.base_url) as sandbox:
+        await sandbox.set_app(request_url=None, redirect_urls=[f"{good.public_url}/auth/callback"])
+    fields = {name: getattr(good, name) for name in type(good).model_fields}
+    wrong = load(
+        _env_file=None,
+        **{
+            **fields,
+            "slack_bot_token": "xoxb-wrong",
+            "slack_app_token": "xapp-wrong",
+            "slack_client_secret": "wrong",
+            "openai_admin_key": "sk-admin-wrong",
+            "policy_file": tmp_path / "nowhere.toml",
+        },
+    )
+    lines: list[str] = []
+    assert await checkup.report(lines.append, wrong) == 1
+    for topic in ("Slack bot token", "Slack app token", "Sign in with Slack", "database", "provider openai", "policy"):
+        line = next(line for line in lines if topic in line)
+        assert line.startswith("WRONG"), line
+        assert "Mend" in line, line
+    assert not [line for line in lines if "xoxb-wrong" in line or "sk-admin-wrong" in line]
+
+
+async def test_audit_verify_names_the_first_entry_that_does_not_fit(servers: Running, tmp_path: Path) -> None:
+    """An entry changed behind the desk's back shows, by its number."""
+    database = tmp_path / "desk.db"
+    upgrade(f"sqlite:///{database}")
+    settings = settings_for(servers, mode="socket", database_url=f"sqlite:///{database}", folder=tmp_path)
+    async with world(servers, settings) as flow:
+        await flow.approved()
+    environment = {
+        "SLACK_BOT_TOKEN": servers.bot_token,
+        "SLACK_APP_TOKEN": servers.app_token,
+        "SLACK_CLIENT_ID": servers.client_id,
+        "SLACK_CLIENT_SECRET": servers.client_secret,
+        "PUBLIC_URL": settings.public_url,
+        "SESSION_SECRET": "x" * 32,
+        "DATABASE_URL": f"sqlite:///{database}",
+    }
+    status, said = await command("audit", "verify", **environment)
+    assert (status, said) == (0, "ok    team T0ACME: 2 entries, chained and unaltered\n")
+    with sqlite3.connect(database) as db:
+        db.execute("UPDATE audit_entries SET actor = 'U0XAV' WHERE \"index\" = 1")
+    db.close()
+    status, said = await command("audit", "verify", **environment)
+    assert status == 1
+    assert "WRONG team T0ACME: entry 1 was altered" in said

@@ -1,0 +1,150 @@
+"""Stories in every state, told with plain words and with the longest and most hostile ones."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from bot.desk.model import (
+    AccessRequest,
+    AppliedLimit,
+    Decision,
+    Draft,
+    Enforcer,
+    Grant,
+    Handover,
+    Key,
+    Link,
+    Ruling,
+    Scope,
+    Story,
+)
+from bot.desk.states import GrantState, KeyState, LinkState, RequestState
+
+NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
+HOSTILE = (
+    "<!channel> <https://evil.example|Approve> <@U0ANA> & *bold* `code` \u202egnp.exe\u202c \x00\x07\ud800"
+    "🔑👩‍🚀\u200b\u2066\r\n> quoted\n\n\n" + "&<>" * 3000 + "\n" * 500 + "x" * 5000
+)
+PLAIN = "Nightly evaluation of the search prompts"
+
+DRAFT = Draft(
+    scope=Scope("openai", "proj_search", "chat", 2500),
+    project_name="search-prod",
+    duration=timedelta(days=7),
+    reason=PLAIN,
+)
+HOSTILE_DRAFT = Draft(
+    scope=Scope("openai", "p" * 200, "read_only", 99_999_999_99),
+    project_name=HOSTILE,
+    duration=timedelta(days=365),
+    reason=HOSTILE,
+)
+LIMITS = (
+    AppliedLimit("expires after 7 days", Enforcer.KEY, "The desk revokes it then, too."),
+    AppliedLimit("permission: chat completions", Enforcer.PROJECT),
+    AppliedLimit("expires after 7 days", Enforcer.DESK, "up to a minute late"),
+    AppliedLimit("$25 a month", Enforcer.NOBODY, "OpenAI caps the spending of whole projects only."),
+)
+
+
+def pending(draft: Draft = DRAFT) -> Story:
+    """Asked, and not decided."""
+    request = AccessRequest(
+        team="T0ACME",
+        id="r_4fzqkx7m2adpw3ye",
+        requester="U0BEN",
+        draft=draft,
+        rule="everyday keys",
+        state=RequestState.PENDING,
+        created_at=NOW,
+        origin="V1",
+    )
+    return Story(request=request, limits=LIMITS)
+
+
+def cancelled(draft: Draft = DRAFT) -> Story:
+    """Taken back."""
+    story = pending(draft)
+    return replace(story, request=replace(story.request, state=RequestState.CANCELLED))
+
+
+def denied(draft: Draft = DRAFT, reason: str = "Use the shared sandbox project") -> Story:
+    """Said no to."""
+    story = pending(draft)
+    decision = Decision("T0ACME", story.request.id, "U0ANA", Ruling.DENY, reason, NOW)
+    return replace(story, request=replace(story.request, state=RequestState.DENIED), decision=decision)
+
+
+def granted(state: GrantState, draft: Draft = DRAFT, *, by: str = "U0BEN", because: str = "revoked") -> Story:
+    """Said yes to, and gone on until here."""
+    story = pending(draft)
+    over = state in (GrantState.ENDING, GrantState.ENDED)
+    made = state not in (GrantState.READY, GrantState.ISSUING)
+    grant = Grant(
+        team="T0ACME",
+        id="g_4fzqkx7m2adpw3ye",
+        request_id=story.request.id,
+        holder="U0BEN",
+        draft=draft,
+        state=state,
+        created_at=NOW,
+        key_id="k_1" if state is not GrantState.READY else None,
+        expires_at=NOW + draft.duration if made else None,
+        ended_at=NOW if over else None,
+        ended_by=by if over else None,
+        ended_because=because if over else None,
+    )
+    key = Key(
+        team="T0ACME",
+        id="k_1",
+        grant_id=grant.id,
+        provider="openai",
+        project="proj_search",
+        marker="keydesk-k_1",
+        state={GrantState.ISSUING: KeyState.MINTING, GrantState.DELIVERING: KeyState.SEALED}.get(state, KeyState.LIVE),
+        intended_at=NOW,
+        handle="user-1" if made else None,
+        fingerprint="…abcd" if made else None,
+    )
+    link = Link(
+        team="T0ACME",
+        id="l_1",
+        grant_id=grant.id,
+        key_id=key.id,
+        holder="U0BEN",
+        state=LinkState.OPEN,
+        token_hash=b"",
+        envelope=None,
+        created_at=NOW,
+        expires_at=NOW + timedelta(minutes=15),
+    )
+    return replace(
+        story,
+        request=replace(story.request, state=RequestState.APPROVED),
+        decision=Decision("T0ACME", story.request.id, "U0ANA", Ruling.APPROVE, "", NOW),
+        grant=grant,
+        key=key if grant.key_id else None,
+        link=link if state is GrantState.DELIVERING else None,
+    )
+
+
+def handed_over(draft: Draft = DRAFT) -> Handover:
+    """A pick-up done."""
+    grant = granted(GrantState.DELIVERING, draft).grant
+    assert grant is not None
+    url = f"https://keydesk.example.com/k/{'L' * 22}#{'s' * 43}"
+    return Handover(url=url, expires_at=NOW + timedelta(minutes=15), grant=grant)
+
+
+def every() -> Iterator[tuple[str, Story]]:
+    """Each state, plain and hostile, with a name for the test's report."""
+    for words, draft in (("plain", DRAFT), ("hostile", HOSTILE_DRAFT)):
+        yield f"pending-{words}", pending(draft)
+        yield f"cancelled-{words}", cancelled(draft)
+        yield f"denied-{words}", denied(draft, HOSTILE if words == "hostile" else "Not now")
+        for state in GrantState:
+            yield f"{state}-{words}", granted(state, draft)
+    yield "expired", granted(GrantState.ENDED, because="expired", by="system")
+    yield "taken", granted(GrantState.ENDING, by="U0ANA")
+    yield "never-made", replace(granted(GrantState.ENDED), key=None)
+    yield "no-limits", replace(pending(), limits=())

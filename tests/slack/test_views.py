@@ -1,0 +1,231 @@
+"""Every message and view, in every state, plain and hostile, is one that Slack takes and that misleads nobody."""
+
+import json
+import re
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from bot.desk.model import Home, NoticeKind, Permission, Story
+from bot.desk.policy import Rule
+from bot.desk.requests import Menu
+from bot.desk.states import GrantState
+from bot.slack import views
+from tests.slack import stories
+from tests.slack.limits import fits_message, fits_view
+
+EVERY = list(stories.every())
+ALLOWED_TOKENS = re.compile(r"<@U0(BEN|ANA)>|<!date\^\d+\^\{date_short_pretty\} at \{time\}\|[^<>|]+>")
+
+
+def texts(thing: Any) -> list[str]:
+    """Every text in it that Slack parses."""
+    if isinstance(thing, dict):
+        own = [thing["text"]] if thing.get("type") == "mrkdwn" else []
+        return own + [text for value in thing.values() for text in texts(value)]
+    if isinstance(thing, list):
+        return [text for value in thing for text in texts(value)]
+    return []
+
+
+def harmless(parsed: list[str], everything: Any) -> None:
+    """Nothing in it mentions, links or misleads but what the desk itself wrote."""
+    for text in parsed:
+        rest = ALLOWED_TOKENS.sub("", text)
+        assert "<" not in rest
+        assert not re.search(r"&(?!amp;|lt;|gt;)", rest)
+    shown = json.dumps(everything, ensure_ascii=False)
+    assert not re.search("[\u202a-\u202e\u2066-\u2069\u200b\x00-\x08\ud800-\udfff]", shown)
+    json.dumps(everything).encode()
+
+
+def buttons(blocks: list[Any]) -> list[str]:
+    """The action ids offered."""
+    return [element["action_id"] for block in blocks if block["type"] == "actions" for element in block["elements"]]
+
+
+@pytest.mark.parametrize("kind", NoticeKind)
+@pytest.mark.parametrize("story", [story for _, story in EVERY], ids=[name for name, _ in EVERY])
+def test_every_notice_in_every_state(kind: NoticeKind, story: Story) -> None:
+    """A notice is redrawn from whatever its story has become: each kind copes with each state."""
+    message = views.notice(kind, story)
+    fits_message(message)
+    harmless([message["text"], *texts(message["blocks"])], message)
+
+
+@pytest.mark.parametrize("story", [story for _, story in EVERY], ids=[name for name, _ in EVERY])
+def test_every_other_message_and_view_of_a_story(story: Story) -> None:
+    """The answers to presses, and the form that denies."""
+    for text in (views.late(story), views.revoked(story)):
+        fits_message(views.note(text))
+        harmless([text], text)
+        fits_view(views.problem_view(text))
+    form = views.deny_form(story)
+    fits_view(form)
+    harmless(texts(form), form)
+    assert form["private_metadata"] == story.request.id
+
+
+@pytest.mark.parametrize("draft", [stories.DRAFT, stories.HOSTILE_DRAFT], ids=["plain", "hostile"])
+def test_a_handover_shows_its_url_on_the_button_alone(draft: Any) -> None:
+    """The seed is in no text that a notification, a quotation or an unfurler could take up."""
+    handover = stories.handed_over(draft)
+    message, view = views.handover(handover), views.handover_view(handover)
+    fits_message(message)
+    fits_view(view)
+    assert "#" not in message["text"] + "".join(texts(message["blocks"]))
+    for shown in (message, view):
+        assert json.dumps(shown).count(handover.url) == 1
+        [button] = [element for block in shown["blocks"] if block["type"] == "actions" for element in block["elements"]]
+        assert button["url"] == handover.url
+
+
+@pytest.mark.parametrize("size", [0, 1, 5, 40])
+@pytest.mark.parametrize("words", ["plain", "hostile"])
+def test_home_and_list_hold_any_number_of_stories(size: int, words: str) -> None:
+    """They stay within Slack's number of blocks, and say when there is more."""
+    told = [story for name, story in EVERY if name.endswith(words)]
+    some = tuple((told * size)[:size])
+    waiting = tuple([story for story in told if story.grant is None][:1] * min(size, 20))
+    for home in (Home("U0BEN", mine=some, queue=waiting), Home("U0BEN", mine=some), Home("U0BEN", queue=waiting)):
+        view, message = views.home(home), views.grant_list(home, said="You cancelled it." if size else "")
+        fits_view(view)
+        fits_message(message)
+        harmless(texts(view), view)
+        harmless(texts(message["blocks"]), message)
+        assert buttons(view["blocks"])[0] == "ask"
+
+
+def test_home_says_how_many_more_there_are() -> None:
+    """What does not fit is counted, and nobody's keys are crowded out by a long queue."""
+    mine = (stories.granted(GrantState.READY),) * 40
+    view = views.home(Home("U0BEN", mine=mine, queue=(stories.pending(),) * 40))
+    said = " ".join(texts(view))
+    waiting, held = buttons(view["blocks"]).count("approve"), buttons(view["blocks"]).count("pick_up")
+    assert waiting > 15
+    assert held > 15
+    assert f"and {40 - waiting} more" in said
+    assert f"and {40 - held} more" in said
+
+
+def test_whom_the_desk_does_not_serve_sees_why_and_no_button() -> None:
+    """A guest's Home is a sentence."""
+    home = Home("U0GUS", unwelcome="Guests cannot hold or approve keys.")
+    fits_view(views.home(home))
+    fits_message(views.grant_list(home))
+    assert buttons(views.home(home)["blocks"]) == []
+
+
+@pytest.mark.parametrize("message", [views.help_text(), views.unknown_command(stories.HOSTILE)])
+def test_the_desks_own_words(message: Any) -> None:
+    """Help, and the answer to an unknown subcommand of any length."""
+    assert all(word in "".join(texts(message["blocks"])) for word in ("request", "list", "revoke", "help"))
+    harmless([message["text"], *texts(message["blocks"])], message)
+    fits_message(message)
+    fits_view(views.waiting_view())
+
+
+def test_a_pending_card_asks_and_a_decided_one_tells() -> None:
+    """Approve and Deny while it is open; then who decided, when and why, and Revoke while there is something to."""
+    assert buttons(views.approval_card(stories.pending())["blocks"]) == ["approve", "deny"]
+    for state in GrantState:
+        card = views.approval_card(stories.granted(state))
+        over = state in (GrantState.ENDING, GrantState.ENDED)
+        assert buttons(card["blocks"]) == ([] if over else ["revoke"])
+        assert "Approved by <@U0ANA>" in str(card["blocks"])
+    card = views.approval_card(stories.denied())
+    assert buttons(card["blocks"]) == []
+    assert "Use the shared sandbox project" in str(card["blocks"])
+
+
+def test_a_card_says_who_enforces_each_limit() -> None:
+    """The key, the project, the desk, or nobody: an approver is not left to believe in a cap that is none."""
+    said = "".join(texts(views.approval_card(stories.pending())["blocks"]))
+    for words in ("enforces it on the key", "not on this key", "Keydesk watches", "enforced by nobody"):
+        assert words in said
+
+
+def test_the_requesters_buttons_follow_the_state() -> None:
+    """What can be done now is offered, and nothing else."""
+    assert buttons(views.receipt(stories.pending())["blocks"]) == ["cancel"]
+    assert buttons(views.receipt(stories.denied())["blocks"]) == []
+    offered = {state: buttons(views.outcome(stories.granted(state))["blocks"]) for state in GrantState}
+    assert offered == {
+        GrantState.READY: ["pick_up", "revoke"],
+        GrantState.ISSUING: ["revoke"],
+        GrantState.DELIVERING: ["pick_up", "revoke"],
+        GrantState.ACTIVE: ["revoke"],
+        GrantState.ENDING: [],
+        GrantState.ENDED: [],
+    }
+
+
+def test_a_persons_words_cannot_pass_for_the_desks() -> None:
+    """Every line of a reason stands in a quotation, cut but never beyond reading."""
+    story = stories.pending(replace(stories.DRAFT, reason="fine\n*Approved by Ana*\n" + "a" * 6000))
+    [why] = [text for text in texts(views.approval_card(story)["blocks"]) if text.startswith("*Why*")]
+    lines = why.splitlines()[1:]
+    assert lines[:2] == ["> fine", "> *Approved by Ana*"]
+    assert all(line.startswith("> ") for line in lines)
+    assert why.endswith("…")
+    assert len(why) > 2000
+
+
+class _Provider:
+    """What the form needs of a provider."""
+
+    def __init__(self, count: int, label: str) -> None:
+        self.name, self.label = "openai", label
+        self.permissions = [Permission(f"p{n}", f"Permission {n} {label}") for n in range(count)]
+
+
+@pytest.mark.parametrize(("count", "label"), [(1, "OpenAI"), (150, "A very long label " * 10)])
+@pytest.mark.parametrize("warning", ["", "OpenAI cannot be reached right now. Try again in a minute."])
+def test_the_request_form(count: int, label: str, warning: str) -> None:
+    """Fits Slack with one permission or with very many, and proposes what policy proposes."""
+    rule = Rule(
+        name="all",
+        requesters=("everyone",),
+        provider="openai",
+        projects=("*",),
+        permissions=("*",),
+        approvers=("U0ANA",),
+        max_duration="365d",
+        max_monthly_budget=1_000_000,
+        default_duration="7d",
+        default_monthly_budget=25,
+    )
+    provider: Any = _Provider(count, label)
+    form = views.request_form(Menu((provider,), (rule,)), warning=warning)
+    fits_view(form)
+    fields = {block["block_id"]: block["element"] for block in form["blocks"] if block["type"] == "input"}
+    assert list(fields) == ["provider", "project", "permission", "duration", "budget", "reason"]
+    assert fields["duration"]["initial_value"] == "7d"
+    assert fields["budget"]["initial_value"] == "25"
+    assert "max_length" not in fields["reason"]
+
+
+def test_the_request_form_offers_only_what_policy_may_allow() -> None:
+    """Permissions that no rule of the member names are not shown."""
+    narrow = Rule(
+        name="narrow",
+        requesters=("everyone",),
+        provider="openai",
+        projects=("*",),
+        permissions=("p1", "p2"),
+        approvers=("U0ANA",),
+        max_duration="7d",
+        max_monthly_budget=10,
+    )
+    provider: Any = _Provider(5, "OpenAI")
+    form = views.request_form(Menu((provider,), (narrow,)))
+    [permission] = [block for block in form["blocks"] if block.get("block_id") == "permission"]
+    assert [option["value"] for option in permission["element"]["options"]] == ["p1", "p2"]
+
+
+def test_times_are_shown_in_each_readers_own_zone() -> None:
+    """Slack's date token, with a fallback that names its zone."""
+    message = views.handover(replace(stories.handed_over(), expires_at=stories.NOW + timedelta(minutes=15)))
+    assert "<!date^1795427100^{date_short_pretty} at {time}|23 Nov 2026, 09:45 UTC>" in str(message["blocks"])

@@ -1,0 +1,337 @@
+"""The API of the link page: who may look, claim and acknowledge, what it costs to be wrong, and how a link ends."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from bot.desk.model import Actor
+from bot.desk.states import LinkState
+from tests.flows.browsing import Browser, split
+from tests.web.world import TEAM, VALUE, World
+
+
+async def test_the_holder_reveals_their_key(desk: World) -> None:
+    """Look, claim, open, acknowledge: the value arrives, the envelope is gone, and the log tells it."""
+    url = await desk.link()
+    link_id, _ = split(url)
+    async with Browser(desk.url) as ben:
+        await ben.sign_in("U0BEN")
+        looked = (await ben.post(f"/api/links/{link_id}/look", {})).json()
+        assert looked["state"] == "open"
+        assert looked["about"] == {
+            "provider": "openai",
+            "project": "search-prod",
+            "permission": "chat",
+            "fingerprint": "exa…wxyz",
+            "expires_at": looked["about"]["expires_at"],
+        }
+        assert await ben.reveal(url) == VALUE
+    link = await desk.stored(url)
+    assert (link.state, link.envelope) == (LinkState.REVEALED, None)
+    assert [entry.act for entry in await desk.entries()][-2:] == ["link.claimed", "link.revealed"]
+
+
+async def test_a_claim_says_all_that_the_page_needs(desk: World) -> None:
+    """The envelope and what it is bound to, how long there is to show it, and which key it is."""
+    url = await desk.link()
+    async with Browser(desk.url) as ben:
+        await ben.sign_in("U0BEN")
+        told = (await ben.claim(url)).json()
+    assert set(told) == {"envelope", "context", "lease_until", "about"}
+    assert set(told["context"]) == {"team", "holder", "grant", "key", "link", "expires"}
+    assert (told["context"]["team"], told["context"]["holder"]) == (TEAM, "U0BEN")
+    assert told["about"]["fingerprint"] == "exa…wxyz"
+    assert VALUE not in str(told)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({}, 400, "no_token"),
+        ({"token": None}, 400, "no_token"),
+        ({"token": ["A" * 43]}, 400, "no_token"),
+        ({"token": "A" * 42}, 400, "no_token"),
+        ({"token": "A" * 44}, 400, "no_token"),
+        ({"token": "\ud800" * 43}, 400, "no_token"),
+        ({"token": "A" * 43}, 403, "not_allowed"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["claim", "acknowledge"])
+async def test_without_the_seeds_token_nothing_is_burnt(
+    desk: World, verb: str, body: dict[str, Any], status: int, code: str
+) -> None:
+    """Whoever lacks the fragment is refused, even signed in as the holder; the link stays open."""
+    url = await desk.link()
+    async with Browser(desk.url) as ben:
+        await ben.sign_in("U0BEN")
+        answer = await ben.post(f"/api/links/{split(url)[0]}/{verb}", body)
+        assert (answer.status_code, answer.json()["error"]) == (status, code)
+        assert (await desk.stored(url)).state is LinkState.OPEN
+        assert await ben.reveal(url) == VALUE
+
+
+async def test_another_member_learns_nothing(desk: World) -> None:
+    """With link and seed in hand they read the same as for a link that never was; the refusal is recorded."""
+    url = await desk.link()
+    never = f"{desk.url}/k/AAAAAAAAAAAAAAAAAAAAAA#{'A' * 43}"
+    async with Browser(desk.url) as cara:
+        await cara.sign_in("U0CARA")
+        for verb in ("look", "claim", "acknowledge"):
+            answers = [
+                await cara.post(f"/api/links/{split(one)[0]}/{verb}", {"token": "A" * 43}) for one in (url, never)
+            ]
+            assert [answer.status_code for answer in answers] == [403, 403]
+            assert answers[0].json() == answers[1].json()
+            assert answers[0].json()["error"] == "not_yours"
+        assert (await cara.claim(url)).status_code == 403
+    assert (await desk.stored(url)).state is LinkState.OPEN
+    refused = [(entry.actor, entry.act) for entry in await desk.entries()][-4:]
+    assert refused == [("U0CARA", "refused")] * 4
+
+
+async def test_a_guest_can_sign_in_and_open_nothing(desk: World) -> None:
+    """Whether one is a full member is asked at the claim, of the directory."""
+    url = await desk.link("U0CARA")
+    desk.people.known["U0CARA"] = desk.people.known["U0GUS"]
+    async with Browser(desk.url) as gus:
+        assert (await gus.sign_in("U0CARA")).status_code == 303
+        answer = await gus.claim(url)
+        assert (answer.status_code, answer.json()["error"]) == (403, "not_welcome")
+    assert (await desk.stored(url)).state is LinkState.OPEN
+
+
+async def test_a_second_session_gets_nothing(desk: World) -> None:
+    """The holder's other browser is told that this one has it; and after the reveal, that it was shown."""
+    url = await desk.link()
+    async with Browser(desk.url) as first, Browser(desk.url) as second:
+        await first.sign_in("U0BEN")
+        await second.sign_in("U0BEN")
+        assert (await first.claim(url)).status_code == 200
+        late = await second.claim(url)
+        assert (late.status_code, late.json()["error"]) == (409, "claimed_elsewhere")
+        assert "envelope" not in late.json()
+        assert (await second.acknowledge(url)).status_code == 403
+        looked = (await second.post(f"/api/links/{split(url)[0]}/look", {})).json()
+        assert (looked["state"], looked["error"]) == ("over", "claimed_elsewhere")
+        assert (await first.acknowledge(url)).status_code == 204
+        late = await second.claim(url)
+        assert (late.status_code, late.json()["error"]) == (409, "already_revealed")
+        assert "another browser" in late.json()["message"]
+        again = await first.claim(url)
+        assert (again.status_code, again.json()["error"]) == (409, "already_revealed")
+        assert "in this browser" in again.json()["message"]
+
+
+async def test_of_many_at_once_one_wins(desk_on_each: World) -> None:
+    """Eight sessions of the holder race for one link: one envelope goes out."""
+    desk = desk_on_each
+    url = await desk.link()
+    browsers = [Browser(desk.url) for _ in range(8)]
+    try:
+        for browser in browsers:
+            await browser.sign_in("U0BEN")
+        answers = await asyncio.gather(*(browser.claim(url) for browser in browsers))
+    finally:
+        for browser in browsers:
+            await browser.http.aclose()
+    assert sorted(answer.status_code for answer in answers) == [200] + [409] * 7
+    assert sum("envelope" in answer.json() for answer in answers) == 1
+    assert [entry.act for entry in await desk.entries()].count("link.claimed") == 1
+
+
+async def test_a_reload_inside_the_lease_delivers_again(desk: World) -> None:
+    """To the same session, the same bytes; and still when two of its requests cross."""
+    url = await desk.link()
+    async with Browser(desk.url) as ben:
+        await ben.sign_in("U0BEN")
+        once, twice = await asyncio.gather(ben.claim(url), ben.claim(url))
+        assert once.status_code == twice.status_code == 200
+        assert once.json()["envelope"] == twice.json()["envelope"]
+        looked = (await ben.post(f"/api/links/{split(url)[0]}/look", {})).json()
+        assert looked["state"] == "claimed"
+        assert await ben.reveal(url) == VALUE
+
+
+async def test_acknowledging_again_is_fine(desk: World) -> None:
+    """An answer that got lost on its way may be asked for again; one entry is left."""
+    url = await desk.link()
+    async with Browser(desk.url) as ben:
+        await ben.sign_in("U0BEN")
+        await ben.claim(url)
+        answers = await asyncio.gather(*(ben.acknowledge(url) for _ in range(3)))
+        assert [answer.status_code for answer in answers] == [204] * 3
+    assert [entry.act for entry in await desk.entries()].count("link.revealed") == 1
+
+
+async def test_signing_in_anew_is_a_new_session(desk: World) -> None:
+    """A lease belongs to one sign-in: after signing out and in, the same browser is another session."""
+    url = await desk.link()
+    async with Browser(desk.url) as ben:
+        await ben.sign_in("U0BEN")
+        assert (await ben.claim(url)).status_code == 200
+        assert (await ben.post("/auth/logout", {})).status_code == 204
+        assert (await ben.acknowledge(url)).status_code == 401
+        await ben.sign_in("U0BEN")
+        assert (await ben.claim(url)).json()["error"] == "claimed_elsewhere"
+
+
+class TestEndings:
+    """Each end of a link says what happened and what to do."""
+
+    async def _ending(self, desk: World, url: str) -> tuple[str, str, str]:
+        """What `look` and `claim` say, which is the same."""
+        async with Browser(desk.url) as ben:
+            await ben.sign_in("U0BEN")
+            looked = (await ben.post(f"/api/links/{split(url)[0]}/look", {})).json()
+            claimed = await ben.claim(url)
+        assert claimed.status_code == 409
+        assert looked == {"state": "over", **claimed.json()}
+        return looked["error"], looked["message"], looked["next_step"]
+
+    async def test_lapsed(self, desk: World) -> None:
+        """Nobody opened it in time."""
+        url = await desk.link()
+        await desk.pass_time(timedelta(minutes=16))
+        code, message, onwards = await self._ending(desk, url)
+        assert code == "lapsed"
+        assert "Nobody opened" in message
+        assert "pick up again" in onwards
+
+    async def test_lapsed_before_the_sweep(self, desk: World) -> None:
+        """Time is judged at the claim, not by the sweep."""
+        url = await desk.link()
+        desk.clock.ahead += timedelta(minutes=15, seconds=1)
+        async with Browser(desk.url) as ben:
+            await ben.sign_in("U0BEN")
+            assert (await ben.claim(url)).json()["error"] == "lapsed"
+
+    async def test_unacknowledged(self, desk: World) -> None:
+        """A page took the key and never said that it showed it."""
+        url = await desk.link()
+        async with Browser(desk.url) as ben:
+            await ben.sign_in("U0BEN")
+            await ben.claim(url)
+            desk.clock.ahead += timedelta(minutes=3)
+            late = await ben.claim(url)
+            assert (late.status_code, late.json()["error"]) == (409, "unacknowledged")
+            await desk.watch.reconcile()
+            late = await ben.acknowledge(url)
+            assert (late.status_code, late.json()["error"]) == (409, "unacknowledged")
+        code, message, onwards = await self._ending(desk, url)
+        assert code == "unacknowledged"
+        assert "never confirmed" in message
+        assert "pick up again" in onwards
+
+    async def test_replaced(self, desk: World) -> None:
+        """The holder picked up again."""
+        grant = await desk.approved()
+        url = (await desk.pick_up(grant)).url
+        newer = (await desk.pick_up(grant)).url
+        code, message, onwards = await self._ending(desk, url)
+        assert code == "replaced"
+        assert "newer link" in message
+        assert "newest link" in onwards
+        async with Browser(desk.url) as ben:
+            await ben.sign_in("U0BEN")
+            assert await ben.reveal(newer) == VALUE
+        assert "newer key" in (await self._ending(desk, url))[2]
+
+    async def test_revoked(self, desk: World) -> None:
+        """The grant was given back before the link was opened."""
+        grant = await desk.approved()
+        url = (await desk.pick_up(grant)).url
+        await desk.grants.revoke(Actor(TEAM, "U0BEN"), grant.id)
+        code, message, onwards = await self._ending(desk, url)
+        assert code == "revoked"
+        assert "was revoked" in message
+        assert "/apikey request" in onwards
+
+    async def test_revealed_and_over(self, desk: World) -> None:
+        """Also after the grant's time the link says what it did."""
+        url = await desk.link()
+        async with Browser(desk.url) as ben:
+            await ben.sign_in("U0BEN")
+            await ben.reveal(url)
+        await desk.pass_time(timedelta(days=8))
+        assert (await self._ending(desk, url))[0] == "already_revealed"
+
+
+class TestForgery:
+    """What another site, or a careless script, could send in the holder's name."""
+
+    async def _refused(self, desk: World, url: str, **how: Any) -> httpx.Response:
+        link_id, _ = split(url)
+        async with Browser(desk.url) as ben:
+            await ben.sign_in("U0BEN")
+            headers = {"Content-Type": "application/json", "X-CSRF-Token": ben.csrf, **how.get("headers", {})}
+            headers = {name: value for name, value in headers.items() if value is not None}
+            answer = await ben.http.post(
+                f"/api/links/{link_id}/claim", headers=headers, content=how.get("content", '{"token": "x"}')
+            )
+        assert (await desk.stored(url)).state is LinkState.OPEN
+        return answer
+
+    @pytest.mark.parametrize("token", [None, "", "wrong", "ünicode".encode()])
+    async def test_without_the_sessions_csrf_token(self, desk: World, token: str | None) -> None:
+        """403."""
+        answer = await self._refused(desk, await desk.link(), headers={"X-CSRF-Token": token})
+        assert (answer.status_code, answer.json()["error"]) == (403, "csrf")
+
+    async def test_with_another_sessions_csrf_token(self, desk: World) -> None:
+        """403: the token is bound to its session."""
+        async with Browser(desk.url) as other:
+            await other.sign_in("U0BEN")
+            answer = await self._refused(desk, await desk.link(), headers={"X-CSRF-Token": other.csrf})
+        assert answer.json()["error"] == "csrf"
+
+    @pytest.mark.parametrize("origin", ["https://evil.example", "null", "", "http://127.0.0.1"])
+    async def test_from_another_origin(self, desk: World, origin: str) -> None:
+        """403, also with everything else right."""
+        answer = await self._refused(desk, await desk.link(), headers={"Origin": origin})
+        assert (answer.status_code, answer.json()["error"]) == (403, "foreign_origin")
+
+    @pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
+    async def test_as_a_form_could(self, desk: World, kind: str | None) -> None:
+        """415: a form of another site cannot send JSON."""
+        answer = await self._refused(desk, await desk.link(), headers={"Content-Type": kind})
+        assert (answer.status_code, answer.json()["error"]) == (415, "not_json")
+
+    @pytest.mark.parametrize("content", ["", "{", "[]", "null", '"x"', "\xff", "[" * 16000, "1" * 10000])
+    async def test_not_an_object(self, desk: World, content: str) -> None:
+        """400, however odd the JSON."""
+        answer = await self._refused(desk, await desk.link(), content=content.encode("latin-1"))
+        assert (answer.status_code, answer.json()["error"]) == (400, "not_an_object")
+
+    async def test_too_large(self, desk: World) -> None:
+        """413, before it is read to its end."""
+        answer = await self._refused(desk, await desk.link(), content=b'{"token": "' + b"x" * 17_000 + b'"}')
+        assert (answer.status_code, answer.json()["error"]) == (413, "too_large")
+
+    async def test_signed_out(self, desk: World) -> None:
+        """401 for each verb."""
+        url = await desk.link()
+        async with Browser(desk.url) as nobody:
+            for verb in ("look", "claim", "acknowledge"):
+                answer = await nobody.post(f"/api/links/{split(url)[0]}/{verb}", {"token": "A" * 43})
+                assert (answer.status_code, answer.json()["error"]) == (401, "signed_out")
+
+    @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+    async def test_by_another_method(self, desk: World, method: str) -> None:
+        """405: what acts is posted."""
+        url = await desk.link()
+        async with Browser(desk.url) as ben:
+            await ben.sign_in("U0BEN")
+            answer = await ben.http.request(method, f"/api/links/{split(url)[0]}/claim")
+            assert (answer.status_code, answer.json()["error"]) == (405, "method_not_allowed")
+            assert answer.headers["allow"] == "POST"
+        assert (await desk.stored(url)).state is LinkState.OPEN
+
+    @pytest.mark.parametrize("odd", ["%00", "a%2Fb", "a" * 65, "..", "%23"])
+    async def test_an_id_that_cannot_be(self, desk: World, odd: str) -> None:
+        """404, whatever stands where the id belongs."""
+        async with Browser(desk.url) as ben:
+            await ben.sign_in("U0BEN")
+            assert (await ben.post(f"/api/links/{odd}/look", {})).status_code == 404

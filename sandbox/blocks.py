@@ -193,7 +193,7 @@ _MANY = {**_CHOICE, "max_selected_items": number(1, 100)}
 _OPTIONS = items(_option(), most=100)
 _GROUPS = items(shape({"label": _text(75), "options": _OPTIONS}), most=100)
 _ONE_LIST = _any_of("options", "option_groups")
-_FILTER = shape({}, {name: anything for name in ("include", "exclude_external_shared_channels", "exclude_bot_users")})
+_FILTER = shape({}, dict.fromkeys(("include", "exclude_external_shared_channels", "exclude_bot_users"), anything))
 _DISPATCH = shape({}, {"trigger_actions_on": items(one_of("on_enter_pressed", "on_character_entered"), most=2)})
 _DEFAULT_HERE = {"default_to_current_conversation": flag, "filter": _FILTER}
 _NUMBERS = {name: string() for name in ("initial_value", "min_value", "max_value")}
@@ -313,8 +313,17 @@ _COMMON_BLOCKS: dict[str, Rule] = {
         {"label": _text(2000), "element": typed({**_SELECTS, **_PICKERS, **_LINES}, "element")},
         {"hint": _text(2000), "optional": flag, "dispatch_action": flag},
     ),
-    "rich_text": _block({"elements": items(shape({"type": anything, "elements": anything}, dict.fromkeys(
-        ("style", "indent", "offset", "border"), anything)), most=1000)}),
+    "rich_text": _block(
+        {
+            "elements": items(
+                shape(
+                    {"type": anything, "elements": anything},
+                    dict.fromkeys(("style", "indent", "offset", "border"), anything),
+                ),
+                most=1000,
+            )
+        }
+    ),
 }
 _MESSAGE = items(
     typed({**_COMMON_BLOCKS, "markdown": _block({"text": string(12_000, least=1)})}, "block"),
@@ -360,11 +369,12 @@ def view_problems(view: Any) -> list[str]:
     """What Slack would mind about a view."""
     report = Report()
     _VIEW_SHAPES(report, "/view", view)
-    if not report.problems and view["type"] == "modal" and not view.get("submit"):
-        if any(block["type"] == "input" for block in view["blocks"]):
-            report.add("/view", "submit is required when an input block is within the blocks array")
-    focused = sum(element.get("focus_on_load") is True for _, element in elements(view["blocks"])) if not report.problems else 0
-    if focused > 1:
+    if report.problems:
+        return report.problems
+    needs_submit = any(block["type"] == "input" for block in view["blocks"])
+    if view["type"] == "modal" and needs_submit and not view.get("submit"):
+        report.add("/view", "submit is required when an input block is within the blocks array")
+    if sum(element.get("focus_on_load") is True for _, element in elements(view["blocks"])) > 1:
         report.add("/view/blocks", "only one element may have focus_on_load")
     return report.problems
 

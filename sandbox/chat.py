@@ -75,7 +75,8 @@ class Chat:
         text, blocks = checked_content(content, most=LONGEST_UPDATE)
         message.rewrite(text, blocks, at=self._workspace.new_ts())
         self._workspace.changed()
-        return {"channel": channel.id, "ts": message.ts, "text": text, "message": message.as_message()}
+        shown = {name: value for name, value in message.as_message().items() if name != "ts"}
+        return {"channel": channel.id, "ts": message.ts, "text": text, "message": shown}
 
     def _delete(self, call: Call) -> Json:
         channel, message = self._own(call, "cant_delete_message")

@@ -9,13 +9,25 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from sandbox.delivery import Ack, Deliveries, Retry, SocketMode
+from sandbox.delivery import Deliveries, Retry, SocketMode
 from sandbox.interactions import Interactions
 from sandbox.openai import PretendOpenAI
 from sandbox.openid import OpenId
 from sandbox.seed import COMMANDS
 from sandbox.web_api import WebApi
-from sandbox.workspace import APP, APP_NAME, BOT_USER, SLACKBOT, TEAM, TEAM_NAME, Channel, Json, Member, Refusal, Workspace
+from sandbox.workspace import (
+    APP,
+    APP_NAME,
+    BOT_USER,
+    SLACKBOT,
+    TEAM,
+    TEAM_NAME,
+    Channel,
+    Json,
+    Member,
+    Refusal,
+    Workspace,
+)
 
 Handler = Callable[[Json], Awaitable[Json]]
 
@@ -109,8 +121,8 @@ class Control:
             asked["container"],
             asked["block_id"],
             asked["action_id"],
-            asked["action"],
-            asked.get("values"),
+            action=asked["action"],
+            values=asked.get("values", {}),
             forged=asked.get("forged", False),
         )
         return ack.as_json()

@@ -135,7 +135,7 @@ class SocketMode:
         }
         if retry:
             envelope |= {"retry_attempt": retry.number, "retry_reason": retry.reason}
-        answer = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()
         self._waiting[id] = (socket, answer)
         try:
             await socket.send_json(envelope)

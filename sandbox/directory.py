@@ -1,7 +1,5 @@
 """Who and what there is: `auth.test`, members, user groups, conversations, the team."""
 
-from collections.abc import Callable
-
 from sandbox.delivery import SocketMode
 from sandbox.seed import PROFILE_FIELDS
 from sandbox.web_api import Call, Method
@@ -27,7 +25,7 @@ _OPEN_SCOPES = ("channels:manage", "groups:write", "im:write", "mpim:write")
 class Directory:
     """Answers questions; changes nothing but that a direct message may open."""
 
-    def __init__(self, *, workspace: Workspace, sockets: SocketMode, socket_url: Callable[[], str]) -> None:
+    def __init__(self, *, workspace: Workspace, sockets: SocketMode, socket_url: str) -> None:
         self._workspace = workspace
         self._sockets = sockets
         self._socket_url = socket_url
@@ -60,7 +58,7 @@ class Directory:
         }
 
     def _connect(self, call: Call) -> Json:
-        return {"url": f"{self._socket_url()}?ticket={self._sockets.ticket()}&app_id={APP}"}
+        return {"url": f"{self._socket_url}?ticket={self._sockets.ticket()}&app_id={APP}"}
 
     def _bot(self, call: Call) -> Json:
         if call.text("bot") not in ("", BOT):

@@ -114,9 +114,9 @@ class Interactions:
         container: Json,
         block_id: str,
         action_id: str,
-        action: Json,
-        values: Json | None = None,
         *,
+        action: Json,
+        values: Json,
         forged: bool = False,
     ) -> Ack:
         """Uses an element of a message or a view. A forged act is one that the member's client would not offer."""
@@ -126,7 +126,7 @@ class Interactions:
         body = {
             "type": "block_actions",
             **self._common(member),
-            **self._where(place, state_values(blocks, values or {})),
+            **self._where(place, state_values(blocks, values)),
             "trigger_id": self._triggers.issue(user, view=place.view.id if place.view else None),
             "actions": [_action(element, block_id, action, at=self._workspace.new_ts())],
         }
@@ -325,7 +325,7 @@ def _used(place: Place, block_id: str, action_id: str) -> tuple[list[Json], Json
 def _action(element: Json, block_id: str, chosen: Json, *, at: str) -> Json:
     """What was done, in the shape of the element: a button's value is its own, a selection is the member's."""
     kind = element["type"]
-    own = {name: element[name] for name in ("text", "value", "style", "placeholder") if name in element}
+    own: Json = {name: element[name] for name in ("text", "value", "style", "placeholder") if name in element}
     names = ("selected_option",) if kind == "overflow" else STATE[kind][:1] if kind in STATE else ()
     picked = {name: chosen[name] for name in names if name in chosen}
     return {"type": kind, "action_id": element["action_id"], "block_id": block_id, **own, **picked, "action_ts": at}

@@ -1,26 +1,32 @@
-"""Keeps the state in a file, so that a demo survives a restart."""
+"""The file that lets a demo survive a restart."""
 
 import json
 import os
-from dataclasses import asdict
 from pathlib import Path
 
-from sandbox.credentials import Credentials
-from sandbox.openai import PretendOpenAI
-from sandbox.workspace import Json, Workspace
+from sandbox.workspace import Json
 
-FILE = "sandbox.json"
-WAIT_SECONDS, PAUSE_SECONDS = 3600.0, 0.3
+NAME = "sandbox.json"
 
 
-class Keeper:
-    """Reads `sandbox.json` from the folder and writes it after changes; without a folder it does neither."""
+class StateFile:
+    """`sandbox.json` in a folder. Without a folder it is always empty."""
 
     def __init__(self, folder: Path | None) -> None:
-        self._file = folder / FILE if folder else None
-        self._held: Json = {}
-        if self._file and self._file.exists():
-            self._held = json.loads(self._file.read_text(encoding="utf-8"))
-        self.credentials = Credentials(**self._held.get("credentials", {}))
-        self._workspace: Workspace | None = None
-        self._openai: PretendOpenAI | None = None
+        self._path = folder / NAME if folder else None
+
+    def read(self) -> Json:
+        """What was last written, or nothing."""
+        if self._path is None or not self._path.exists():
+            return {}
+        held: Json = json.loads(self._path.read_text(encoding="utf-8"))
+        return held
+
+    def write(self, state: Json) -> None:
+        """Takes the place of what was there, all of it or not at all."""
+        if self._path is None:
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = self._path.with_suffix(".new")
+        fresh.write_text(json.dumps(state), encoding="utf-8")
+        os.replace(fresh, self._path)

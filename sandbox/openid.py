@@ -7,6 +7,7 @@ import secrets
 import time
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import sha256
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
 from joserfc import jwt
@@ -197,9 +198,9 @@ class OpenId:
             raise Refusal("bad_redirect_uri")
         token = "xoxp-" + secrets.token_hex(24)
         self._tokens[token] = grant
-        return {"access_token": token, "token_type": "Bearer", "id_token": self._id_token(grant), "state": ""}
+        return {"access_token": token, "token_type": "Bearer", "id_token": self._id_token(grant, token), "state": ""}
 
-    def _id_token(self, grant: _Grant) -> str:
+    def _id_token(self, grant: _Grant, access_token: str) -> str:
         # Whoever verifies it goes by the real time, so this does too.
         now = int(time.time())
         claims = {
@@ -208,7 +209,8 @@ class OpenId:
             "exp": now + ID_TOKEN_SECONDS,
             "iat": now,
             "auth_time": now,
-            "at_hash": secrets.token_urlsafe(12),
+            # OpenID Connect Core 1.0, section 3.1.3.6: the left half of the access token's hash.
+            "at_hash": base64.urlsafe_b64encode(sha256(access_token.encode()).digest()[:16]).rstrip(b"=").decode(),
             **({"nonce": grant.nonce} if grant.nonce else {}),
             **self._claims(grant),
         }

@@ -21,7 +21,7 @@ from sandbox.credentials import Credentials
 from sandbox.delivery import Deliveries, SocketMode
 from sandbox.directory import Directory
 from sandbox.interactions import Interactions
-from sandbox.keeping import Keeper
+from sandbox.keeping import StateFile
 from sandbox.openai import PretendOpenAI
 from sandbox.openid import OpenId
 from sandbox.screens import Screens
@@ -33,6 +33,7 @@ from sandbox.workspace import Clock, Workspace
 HOST = "127.0.0.1"
 SCOPES = ("commands", "chat:write", "im:write", "users:read", "users.profile:read", "usergroups:read")
 ACK_SECONDS = 3.0
+SAVE_PAUSE, LONGEST_QUIET = 0.3, 3600.0
 UI = Path(__file__).parent / "ui"
 
 
@@ -74,21 +75,25 @@ class Sandbox(uvicorn.Server):
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._listener.bind((HOST, port))
         self._listener.listen()  # at once, so that no client needs to wait for the server
-        self._keeper = Keeper(data)
+        self._file = StateFile(data)
+        held = self._file.read()
         base_url = f"http://{HOST}:{self._listener.getsockname()[1]}"
-        self.running = Running(base_url=base_url, **asdict(self._keeper.credentials))
+        self.running = Running(base_url=base_url, **held.get("credentials", {}))
         app = self._assemble(scopes, ack_seconds)
+        if held:
+            self._workspace.load(held["workspace"])
+            self._openai.load(held["openai"])
+            self._workspace.clock.ahead = held["ahead"]
         super().__init__(
-            uvicorn.Config(
-                app, log_config=None, access_log=False, ws="websockets-sansio", timeout_graceful_shutdown=1
-            )
+            uvicorn.Config(app, log_config=None, access_log=False, ws="websockets-sansio", timeout_graceful_shutdown=1)
         )
 
     def _assemble(self, scopes: Sequence[str], ack_seconds: float) -> Starlette:
         told = self.running
         clock = Clock()
         workspace = self._workspace = Workspace(clock)
-        openai = PretendOpenAI(admin_key=told.openai_admin_key, clock=clock, changed=workspace.changed)
+        furnish(workspace)
+        openai = self._openai = PretendOpenAI(admin_key=told.openai_admin_key, clock=clock, changed=workspace.changed)
         triggers, response_urls = Triggers(clock), ResponseUrls(clock)
         sockets = self._sockets = SocketMode(workspace.changed)
         deliveries = self._deliveries = Deliveries(
@@ -124,8 +129,6 @@ class Sandbox(uvicorn.Server):
             open_id=open_id,
             openai=openai,
         )
-        furnish(workspace)
-        self._keeper.restore(workspace, openai)
         return Starlette(
             routes=[
                 web_api.route,
@@ -143,11 +146,31 @@ class Sandbox(uvicorn.Server):
 
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
-        keeping = asyncio.create_task(self._keeper.keep())
+        keeping = asyncio.create_task(self._keep())
         yield
         keeping.cancel()
-        self._keeper.save()
+        self._save()
         await self._deliveries.close()
+
+    async def _keep(self) -> None:
+        """Writes the state down after changes; changes in quick succession share one writing."""
+        rev = self._workspace.rev
+        while True:
+            rev = await self._workspace.wait(rev, LONGEST_QUIET)
+            self._save()
+            await asyncio.sleep(SAVE_PAUSE)
+
+    def _save(self) -> None:
+        told = asdict(self.running)
+        del told["base_url"]
+        self._file.write(
+            {
+                "credentials": told,
+                "ahead": self._workspace.clock.ahead,
+                "workspace": self._workspace.dump(),
+                "openai": self._openai.dump(),
+            }
+        )
 
     async def main_loop(self) -> None:
         """Runs until it is stopped, then lets go of whoever waits, so that the shutdown has nobody to wait for."""

@@ -3,7 +3,7 @@
 import { Client } from "./client.js";
 import { composer } from "./composer.js";
 import { author, Home, Messages } from "./conversation.js";
-import { toast } from "./dialogs.js";
+import { dismissMessages, toast } from "./dialogs.js";
 import { avatar, h, icon } from "./dom.js";
 import { KeysPanel } from "./keys.js";
 import { ModalStack } from "./modal.js";
@@ -67,33 +67,26 @@ const read = {
 const unread = (channel) =>
   channel.messages.filter((message) => message.ts > read.until(channel) && message.user !== as).length;
 
-function appOf(state) {
-  return {
-    ...state.members.find((member) => member.id === "U0KEYDESK"),
-    ...state.app,
-    id: "U0KEYDESK",
-    name: client.appName,
-    app: true,
-  };
-}
+/** The app as a member, with whether it is connected. */
+const appOf = (state) => ({ ...state.members.find((member) => member.app), connected: state.app.connected });
 
 function draw(state) {
   const here = place();
   const app = appOf(state);
   const channel = state.channels.find((candidate) => candidate.id === here.channel);
   if (channel && !here.home && document.visibilityState === "visible") read.mark(channel);
-  announce(state, here, app);
+  announce(state, here);
   drawSidebar(document.getElementById("sidebar"), { state, place: here, unread, hrefAs, hrefTo, app, dm });
   drawHead(here, channel, app, state);
   box.node.hidden = here.home;
   const shown = here.home ? home.node : messages.node;
   if (body.firstElementChild !== shown) body.replaceChildren(shown);
   if (here.home) home.show(state.home, app.name);
-  else messages.show(channel ?? { id: dm, messages: [] }, { state, app, welcome: welcome(here, channel, app) });
+  else messages.show(channel ?? { id: dm, messages: [] }, { state, welcome: welcome(here, channel, app) });
   box.aim(here.channel === dm ? `Message ${app.name}` : `Message #${channel?.name ?? ""}`);
   modals.show(state.views);
-  keys.show(state.openai, state.now ?? Date.now() / 1000);
-  main.classList.toggle("pending", Boolean(state.pending));
+  keys.show(state.openai, state.now);
+  main.classList.toggle("pending", state.pending);
   const waiting = state.channels.reduce((sum, candidate) => sum + unread(candidate), 0);
   const where = here.channel === dm ? app.name : `#${channel?.name}`;
   document.title = `${waiting ? `(${waiting}) ` : ""}${where} · ${state.me.name} · ${state.team.name}`;
@@ -174,7 +167,7 @@ function welcome(here, channel, app) {
 /** Messages that arrive elsewhere are announced by their text, as Slack's notifications do it. */
 const announced = new Set();
 let begun = false;
-function announce(state, here, app) {
+function announce(state, here) {
   for (const channel of state.channels) {
     for (const message of channel.messages) {
       const id = `${channel.id} ${message.ts}`;
@@ -182,7 +175,7 @@ function announce(state, here, app) {
       announced.add(id);
       const seen = channel.id === here.channel && !here.home;
       if (!begun || seen || message.user === as || message.ephemeral) continue;
-      const title = channel.kind === "im" ? author(message, state, app).name : `#${channel.name}`;
+      const title = channel.kind === "im" ? author(message, state).name : `#${channel.name}`;
       toast("message", title, legible(message.text ?? ""), () => {
         location.hash = hrefTo(channel.id);
       });
@@ -214,6 +207,7 @@ function showPanel(open) {
 }
 
 function arrive() {
+  dismissMessages();
   draw(client.state);
   const here = place();
   if (here.home) client.openHome();
@@ -232,6 +226,8 @@ async function start() {
   try {
     await client.refresh();
   } catch (error) {
+    box.node.hidden = panel.hidden = true;
+    document.body.classList.remove("with-panel");
     body.replaceChildren(
       h(
         "div",

@@ -3,14 +3,27 @@
 const WAIT_SECONDS = 25;
 const RETRY_PAUSE = 1_000;
 
-/** What an interaction that the app did not acknowledge looks like from the member's chair. */
+/** What an interaction that went wrong looks like from the member's chair; null where the member is told otherwise. */
 const PROBLEMS = {
   operation_timeout: (app) => `${app} did not answer within 3 seconds.`,
-  timeout: (app) => `${app} did not answer within 3 seconds.`,
   not_connected: (app) => `${app} is not running, or not connected to this workspace.`,
-  no_connection: (app) => `${app} is not running, or not connected to this workspace.`,
-  required: () => "Some fields still need you.",
+  connection_closed: (app) => `${app} hung up before it answered.`,
+  dispatch_failed: (app) => `${app} cannot be reached.`,
+  http_error: (app, ack) => `${app} answered with HTTP ${ack.status}.`,
+  invalid_command: () => null,
+  required: () => null,
 };
+
+/** The problem in words, or null. */
+function problemOf(ack, app) {
+  if (ack.acknowledged !== false) return null;
+  return ack.error in PROBLEMS
+    ? PROBLEMS[ack.error](app, ack)
+    : `${app} answered with something that Slack refuses: ${ack.error}.`;
+}
+
+/** Text as Slack's own client escapes what people type. */
+const escaped = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 
 class Refused extends Error {}
 
@@ -55,10 +68,10 @@ export class Client {
     return this.state.commands;
   }
   get appName() {
-    return this.state?.app?.name ?? "Keydesk";
+    return this.state.app.name;
   }
 
-  /** Fetch the state as it is now; calls that come during a fetch share the one after it. */
+  /** Fetch the state as it is now; calls of one moment share a fetch, and an answer that was overtaken is dropped. */
   refresh() {
     this.#fetching ??= Promise.resolve().then(async () => {
       this.#fetching = null;
@@ -69,6 +82,11 @@ export class Client {
       this.#changed(state);
     });
     return this.#fetching;
+  }
+
+  /** A sandbox that was started anew counts from the beginning: its lower revision is news as well. */
+  #expect(rev) {
+    if (rev < this.state.rev) this.state.rev = -1;
   }
 
   #name(state) {
@@ -102,7 +120,10 @@ export class Client {
         connected(false);
       }
     };
-    tabs.onmessage = catchUp;
+    tabs.onmessage = ({ data: rev }) => {
+      this.#expect(rev);
+      catchUp();
+    };
     navigator.locks.request("sandbox-wait", async () => {
       for (;;) {
         try {
@@ -113,8 +134,7 @@ export class Client {
         } catch {
           connected(false);
           await new Promise((resume) => setTimeout(resume, RETRY_PAUSE));
-          // The sandbox may have been started anew, from another state: an older revision is then news as well.
-          this.state.rev = -1;
+          this.#expect(-1);
         }
       }
     });
@@ -131,11 +151,8 @@ export class Client {
         problem: error instanceof Refused ? `The sandbox refused: ${error.message}.` : "The sandbox does not answer.",
       };
     }
-    const errors = ack.errors ?? ack.body?.errors ?? {};
-    const failed = ack.acknowledged === false;
-    const problem = failed
-      ? (PROBLEMS[ack.error]?.(this.appName) ?? `${this.appName}: ${ack.error ?? `HTTP ${ack.status}`}.`)
-      : null;
+    const errors = ack.errors ?? {};
+    const problem = problemOf(ack, this.appName);
     await this.refresh().catch(() => {});
     return { ...ack, errors, problem };
   }
@@ -150,7 +167,7 @@ export class Client {
     return this.#tell(`${text.split(" ")[0]} failed`, "command", { channel, text });
   }
   message(channel, text) {
-    return this.#tell("Your message was not sent", "message", { channel, text });
+    return this.#tell("Your message was not sent", "message", { channel, text: escaped(text) });
   }
   openHome() {
     return this.#tell("Home did not open", "home", {});
@@ -158,11 +175,9 @@ export class Client {
   submit(viewId, values) {
     return this.#send("submit", { view_id: viewId, values });
   }
-  close(viewId, count) {
-    return this.#tell("The dialog did not close cleanly", "close", {
-      view_id: viewId,
-      ...(count > 1 ? { all: true } : {}),
-    });
+  /** Close a modal, or with `all` the whole stack that it is in. */
+  close(viewId, all) {
+    return this.#tell("The dialog did not close cleanly", "close", { view_id: viewId, all });
   }
 
   /** A member used an element of a message or a view. */

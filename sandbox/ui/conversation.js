@@ -8,14 +8,9 @@ import { clock, day, full } from "./time.js";
 const SAME_BREATH = 300;
 
 /** Who wrote a message, as a member. */
-export function author(message, state, app) {
-  if (message.bot_id && message.user === app.id) return app;
-  return (
-    state.members.find((member) => member.id === message.user) ?? {
-      id: message.user ?? message.bot_id ?? "?",
-      name: message.username ?? "Unknown",
-    }
-  );
+export function author(message, state) {
+  const known = state.members.find((member) => member.id === message.user);
+  return known ?? { id: message.user, name: message.username ?? message.user };
 }
 
 /** A message that continues the one before it shows no name and picture of its own. */
@@ -47,7 +42,7 @@ export class Messages {
   }
 
   /** Show the channel's messages; `welcome` is what an empty conversation begins with. */
-  show(channel, { state, app, welcome }) {
+  show(channel, { state, welcome }) {
     const fresh = this.#channel !== channel?.id;
     const atEnd = this.#scroller.scrollHeight - this.#scroller.scrollTop - this.#scroller.clientHeight < 80;
     if (fresh) this.#list.replaceChildren();
@@ -62,7 +57,7 @@ export class Messages {
       this.#list,
       [{ welcome }, ...items],
       (item) => this.#describe(item, state),
-      (item, old) => this.#build(item, { state, app, channel, old }),
+      (item, old) => this.#build(item, { state, channel, old }),
     );
     if (fresh || atEnd) this.#scroller.scrollTop = this.#scroller.scrollHeight;
   }
@@ -79,8 +74,8 @@ export class Messages {
     return this.#message(item, context);
   }
 
-  #message({ message, joined }, { state, app, channel, old }) {
-    const who = author(message, state, app);
+  #message({ message, joined }, { state, channel, old }) {
+    const who = author(message, state);
     const surface = new Surface({ container: { channel: channel.id, ts: message.ts }, client: this.#client });
     const body = message.blocks?.length
       ? surface.draw(message.blocks)

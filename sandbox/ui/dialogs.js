@@ -1,6 +1,7 @@
 /** Confirm dialogs and notices. A `dialog` element gives the focus trap, Esc and the inert page behind. */
 
 import { h, icon } from "./dom.js";
+import { plain } from "./mrkdwn.js";
 import { textNode } from "./text.js";
 
 /** Ask as a Block Kit confirm object asks; resolves to whether the member agreed. */
@@ -73,7 +74,7 @@ export function toast(kind, title, text, onclick = null) {
         }),
     },
     h("strong", { dir: "auto" }, title),
-    text && h("span", { class: "toast-text", dir: "auto" }, text),
+    text && h("span", { class: "toast-text", dir: "auto" }, plain(text)),
   );
   const node = h(
     "div",
@@ -96,6 +97,11 @@ export function toast(kind, title, text, onclick = null) {
   while (region.children.length > 4) region.lastElementChild.remove();
   if (region.matches(":popover-open")) region.hidePopover();
   region.showPopover();
+}
+
+/** Take down the messages' notices, when the member goes to see for themselves. */
+export function dismissMessages() {
+  for (const close of document.querySelectorAll(".toast-message .toast-close")) close.click();
 }
 
 /** Before a dialog leaves the page, bring the notices that live in it back. */

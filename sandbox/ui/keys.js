@@ -5,7 +5,7 @@ import { h, icon, reconcile } from "./dom.js";
 import { full, relative } from "./time.js";
 
 const GOING = 1_400;
-const MODEL = "gpt-4o-mini";
+const MODEL = "gpt-5-mini";
 
 function when(label, seconds, now, none) {
   return [

@@ -94,7 +94,7 @@ export class ModalStack {
             type: "button",
             "aria-label": "Close",
             data: { testid: "close" },
-            onclick: () => this.#close(depth),
+            onclick: () => this.#close(true),
           },
           icon("close"),
         ),
@@ -172,9 +172,8 @@ export class ModalStack {
     problem.append(icon("warning"), h("span", { dir: "auto" }, homeless.join(" ") || ack.problem));
   }
 
-  /** Close the top view, or `count` of them at once as the cross does. */
-  async #close(count = 1) {
-    if (this.#busy) return;
-    await this.#client.close(this.#shown.id, count);
+  /** Close the top view, or all of them as the cross does. */
+  async #close(all = false) {
+    if (!this.#busy) await this.#client.close(this.#shown.id, all);
   }
 }

@@ -98,13 +98,12 @@ export function drawSidebar(node, { state, place, unread, hrefAs, hrefTo, app, d
   const channels = state.channels.filter((channel) => channel.kind === "channel");
   const others = state.channels.filter((channel) => channel.kind === "im" && channel.id !== dm);
   const conversation = state.channels.find((channel) => channel.id === dm);
-  const presence =
-    app.connected === undefined
-      ? null
-      : h("span", {
-          class: app.connected ? "presence on" : "presence",
-          title: app.connected ? "connected" : "not connected",
-        });
+  const presence = h("span", {
+    class: app.connected ? "presence on" : "presence",
+    role: "img",
+    "aria-label": app.connected ? "connected" : "not connected",
+    title: app.connected ? "connected" : "not connected",
+  });
   node.replaceChildren(
     h(
       "header",

@@ -1,6 +1,7 @@
 """A holder's browser without a screen: it signs in at the sandbox's Slack and speaks to the link page's API."""
 
 import base64
+import html
 import json
 import re
 from typing import Any
@@ -33,11 +34,11 @@ class Browser:
         async with httpx.AsyncClient(timeout=10) as slack:
             page = await slack.get(away.headers["location"])
             assert page.status_code == 200, page.text
-            fields = dict(re.findall(r'name="(\w+)" value="([^"]*)"', page.text))
+            hidden = re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page.text)
+            fields = {name: html.unescape(value) for name, value in hidden}
             target = urlsplit(away.headers["location"])
             back = await slack.post(
                 f"{target.scheme}://{target.netloc}/openid/connect/authorize",
-                params=target.query,
                 data={**fields, "member": member},
             )
         assert back.status_code in (302, 303), back.text

@@ -67,7 +67,8 @@ async def test_a_project_that_vanished_between_form_and_submit(flow: World) -> N
     assert form is not None
     await flow.sandbox.set_project("proj_search", "archived")
     flow.clock.ahead += timedelta(minutes=2)  # the list of projects is a minute old at most
-    ack = await flow.ben.submit(form, **ASK)
+    chosen = {"text": {"type": "plain_text", "text": "search-prod"}, "value": "proj_search"}
+    ack = await flow.ben.submit(form, **{**ASK, "project": chosen})
     assert list(ack.errors) == ["project"]
 
 

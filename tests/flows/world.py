@@ -115,7 +115,7 @@ class World:
 
     async def no_key_left(self) -> None:
         """Waits until the provider has no key any more."""
-        await self.ben.expect(lambda seen: not seen["openai"]["keys"])
+        await self.ben.expect(lambda seen: not [key for key in seen["openai"]["keys"] if key["status"] == "active"])
 
     async def acts(self) -> list[str]:
         """What the audit log says was done, in order; the chain must fit."""

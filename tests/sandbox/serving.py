@@ -122,12 +122,12 @@ def option(value: str) -> dict[str, Any]:
     return {"text": text(value), "value": value}
 
 
-def modal(title: str, *blocks: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """A modal with a submit button; its callback id is its title."""
+def modal(name: str, /, *blocks: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """A modal with a submit button; its callback id is its title, where nothing else is said."""
     return {
         "type": "modal",
-        "callback_id": title,
-        "title": text(title),
+        "callback_id": name,
+        "title": text(name),
         "submit": text("Send"),
         "blocks": list(blocks),
         **more,

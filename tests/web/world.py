@@ -41,6 +41,7 @@ from bot.desk.model import (
     Story,
 )
 from bot.desk.policy import load
+from bot.desk.ports import Transaction
 from bot.desk.requests import Requests
 from bot.desk.states import GrantState, RequestState
 from bot.desk.watch import Watch
@@ -188,8 +189,12 @@ class World:
             state=GrantState.READY,
             created_at=now,
         )
-        for thing in (request, Decision(TEAM, request.id, "U0ANA", Ruling.APPROVE, "", now), grant):
-            await self.store.write(lambda tx, thing=thing: tx.add(thing))
+
+        def act(tx: Transaction) -> None:
+            for thing in (request, Decision(TEAM, request.id, "U0ANA", Ruling.APPROVE, "", now), grant):
+                tx.add(thing)
+
+        await self.store.write(act)
         return grant
 
     async def pick_up(self, grant: Grant) -> Handover:
@@ -250,8 +255,8 @@ async def world(
     *,
     store: SqlStore,
     slack_origin: str,
-    client_id: str = "client",
-    client_secret: str = "secret",
+    client_id: str,
+    client_secret: str,
     public_url: str | None = None,
     extra_routes: Sequence[BaseRoute] = (),
 ) -> AsyncIterator[World]:

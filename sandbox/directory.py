@@ -82,7 +82,7 @@ class Directory:
         return {"user": self._shown(self._workspace.member(call.text("user", "user_not_found")), call)}
 
     def _users(self, call: Call) -> Json:
-        found, metadata = call.page(list(self._workspace.members.values()))
+        found, metadata = call.page([member for member in self._workspace.members.values() if not member.is_stranger])
         shown = [self._shown(member, call) for member in found]
         return {"members": shown, "cache_ts": int(self._workspace.clock()), **metadata}
 
@@ -151,7 +151,7 @@ class Directory:
             "context_team_id": TEAM,
         }
         if channel.im:
-            return {**common, "user": channel.partner, "is_user_deleted": False, "is_open": True, "priority": 0}
+            return {**common, "user": channel.partner, "is_open": True, "priority": 0}
         return {
             **common,
             "name": channel.name,

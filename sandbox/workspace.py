@@ -161,7 +161,6 @@ class Group:
             "date_create": 1700000000,
             "date_update": 1700000000,
             "date_delete": 0,
-            "auto_type": None,
             "created_by": "U0ANA",
             "updated_by": "U0ANA",
             "deleted_by": None,

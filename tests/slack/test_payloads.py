@@ -109,7 +109,7 @@ async def test_a_slash_command(flow: World, text: str, says: str) -> None:
 async def test_a_slash_command_opens_the_form(flow: World) -> None:
     """With the trigger of a press that nothing used yet."""
     await flow.ben.command("/apikey help")
-    trigger = (await heard(flow, "slash_command"))["trigger_id"]
+    trigger = (await heard(flow, "command"))["trigger_id"]
     payload = sample(
         "app-backend/slash-commands/SlashCommandPayload.json",
         command="/apikey",
@@ -126,7 +126,7 @@ async def test_a_slash_command_opens_the_form(flow: World) -> None:
 async def test_a_slash_command_whose_trigger_is_late(flow: World) -> None:
     """Three seconds are over: a sentence, not silence."""
     await flow.ben.command("/apikey help")
-    trigger = (await heard(flow, "slash_command"))["trigger_id"]
+    trigger = (await heard(flow, "command"))["trigger_id"]
     await flow.sandbox.advance(4)
     payload = sample(
         "app-backend/slash-commands/SlashCommandPayload.json",

@@ -1,0 +1,60 @@
+"""`make pictures`: takes the screenshots in docs/pictures anew, along the main job, from a running sandbox."""
+
+import asyncio
+import tempfile
+from pathlib import Path
+
+from playwright.async_api import Page, async_playwright
+
+from sandbox.server import running as sandbox_running
+from tests import browser as chromium
+from tests.flows.story import Story
+from tests.flows.world import settings_for, world
+
+PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
+CLOSE_UP = {
+    "request-form": '[data-testid="modal"]',
+    "card-before": '[data-testid="message"] >> nth=-1',
+    "card-after": '[data-testid="message"] >> nth=-1',
+    "link-before": "body",
+    "link-after": "body",
+}
+"""What a picture shows, where it is not the whole window."""
+
+
+async def snap(name: str, page: Page) -> None:
+    """Takes one picture."""
+    path = PICTURES / f"{name}.png"
+    if name in CLOSE_UP and not name.startswith("link"):
+        await page.locator(CLOSE_UP[name]).screenshot(path=path)
+    else:
+        await page.screenshot(path=path)
+
+
+async def main() -> None:
+    """Plays the story once."""
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    with sandbox_running() as servers, tempfile.TemporaryDirectory() as folder:
+        database = f"sqlite:///{folder}/desk.db"
+        settings = settings_for(servers, mode="socket", database_url=database, folder=Path(folder))
+        async with world(servers, settings), async_playwright() as playwright:
+            browser = await playwright.chromium.launch(
+                executable_path=chromium.provide(), args=chromium.arguments()
+            )
+            story = Story(browser, servers.base_url, snap)
+            ben = await story.person("U0BEN", "C0GENERAL")
+            ana = await story.person("U0ANA", "D0ANA")
+            await story.ask(ben)
+            await story.approve(ana)
+            await ben.get_by_test_id("channel-D0BEN").click()
+            link = await story.pick_up(ben)
+            await story.open_link(link, "Ben Okafor")
+            home = await story.person("U0BEN", "D0BEN/home")
+            await home.locator('[data-action-id="revoke"]').first.wait_for()
+            await snap("home", home)
+            await browser.close()
+    print(f"Taken: {', '.join(sorted(path.name for path in PICTURES.glob('*.png')))}")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -178,7 +178,8 @@ def test_options_that_an_app_suggests() -> None:
     assert choice_problems({"options": options(100)}) == []
     assert choice_problems({"options": []}) == []
     assert choice_problems({"option_groups": [{"label": text("g"), "options": options(2)}]}) == []
-    for wrong in (None, [], {}, {"options": options(101)}, {"options": [{"text": "x", "value": "y"}]}):
+    wrongs: list[Any] = [None, [], {}, {"options": options(101)}, {"options": [{"text": "x", "value": "y"}]}]
+    for wrong in wrongs:
         assert choice_problems(wrong) != []
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from slack_bolt.async_app import AsyncApp
+from slack_bolt.response import BoltResponse
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
@@ -135,8 +136,6 @@ async def test_a_senseless_answer_to_a_form_fails(socket_app: AsyncApp, ben: Mem
 
     @socket_app.view("ask")
     async def ask(ack: Any) -> None:
-        from slack_bolt.response import BoltResponse
-
         ack.response = BoltResponse(status=200, body=answer)
 
     await ben.command("/apikey")
@@ -421,9 +420,10 @@ async def test_home(app: AsyncApp, client: AsyncWebClient, sandbox: Sandbox, ben
     ],
 )
 async def test_slacks_own_client_checks_forms(
-    socket_app: AsyncApp, sandbox: Sandbox, ben: Member, block: Json, value: Any, says: str
+    socket_app: AsyncApp, sandbox: Sandbox, *, block: Json, value: Any, says: str
 ) -> None:
     """The app does not even hear of a form that is incomplete; a forged submission passes by the client."""
+    ben = sandbox.member("U0BEN")
     opens(socket_app, modal("ask", block))
 
     @socket_app.view("ask")
@@ -545,13 +545,12 @@ async def test_a_connection_that_is_asked_to_reconnects(socket_app: AsyncApp, sa
     async def answer(ack: Any) -> None:
         await ack()
 
-    def opened(calls: list[Json]) -> int:
-        return sum(call["method"] == "apps.connections.open" for call in calls)
-
+    before = (await ben.state())["rev"]
     await sandbox.reconnect()
-    async with asyncio.timeout(5):
-        while opened((await sandbox.record())["calls"]) < 2 or not (await ben.command("/apikey")).acknowledged:
-            await asyncio.sleep(0)
+    await ben.expect(lambda seen: seen["rev"] >= before + 2 and seen["app"]["connected"])  # one closed, one opened
+    assert (await ben.command("/apikey")).acknowledged
+    calls = [call["method"] for call in (await sandbox.record())["calls"]]
+    assert calls.count("apps.connections.open") == 2
 
 
 async def test_silence_is_a_time_out() -> None:
@@ -633,5 +632,5 @@ async def test_a_forged_click(
 
 async def test_what_is_not_seen_says_what_is(ben: Member) -> None:
     """An expectation that fails shows the whole screen to whoever reads the failure."""
-    with pytest.raises(AssertionError, match="C0GENERAL general(.|\n)*No more keys"):
+    with pytest.raises(AssertionError, match=r"C0GENERAL general(.|\n)*No more keys"):
         await ben.expect_message("Something else", "C0GENERAL", timeout=0.05)

@@ -40,3 +40,8 @@ async def approved(flow: World) -> Message:
 def private(member: Member, channel: str | None = None) -> Any:
     """Finds the newest private message."""
     return lambda seen: next((one for one in reversed(member.visible(seen, channel)) if one.ephemeral), None)
+
+
+def newer(member: Member, seen: int) -> Any:
+    """Finds the newest message from the app when there are more than these."""
+    return lambda state: member.visible(state)[-1] if len(member.visible(state)) > seen else None

@@ -7,7 +7,7 @@ from pydantic import SecretStr
 
 from sandbox.server import Running
 from tests.flows.world import World, settings_for, world
-from tests.slack.seeing import acts, approved, asking, card, private, told
+from tests.slack.seeing import acts, approved, asking, card, newer, private, told
 
 
 @pytest.fixture
@@ -75,11 +75,9 @@ class TestDeciding:
             message = await member.expect_message("Approved by <@U0CARA>", channel)
             assert message.buttons == ["revoke"]
         for press in ("approve", "deny"):
-            before = len(await flow.ana.messages())
+            seen = len(await flow.ana.messages())
             assert (await flow.sandbox.click_as(flow.ana, late, press)).acknowledged
-            answer = await flow.ana.expect(
-                lambda seen, before=before: flow.ana.visible(seen)[-1] if len(flow.ana.visible(seen)) > before else None
-            )
+            answer = await flow.ana.expect(newer(flow.ana, seen))
             assert answer.ephemeral
             assert "<@U0CARA> approved this" in answer.plain
         assert (await acts(flow)).count("request.approved") == 1

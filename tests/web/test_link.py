@@ -1,6 +1,7 @@
 """The API of the link page: who may look, claim and acknowledge, what it costs to be wrong, and how a link ends."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -47,9 +48,10 @@ async def test_a_claim_says_all_that_the_page_needs(desk: World) -> None:
     assert VALUE not in str(told)
 
 
-@pytest.mark.parametrize(
-    ("body", "status", "code"),
-    [
+async def test_without_the_seeds_token_nothing_is_burnt(desk: World) -> None:
+    """Whoever lacks the fragment is refused, even signed in as the holder; the link stays open."""
+    url = await desk.link()
+    cases: list[tuple[dict[str, Any], int, str]] = [
         ({}, 400, "no_token"),
         ({"token": None}, 400, "no_token"),
         ({"token": ["A" * 43]}, 400, "no_token"),
@@ -57,19 +59,14 @@ async def test_a_claim_says_all_that_the_page_needs(desk: World) -> None:
         ({"token": "A" * 44}, 400, "no_token"),
         ({"token": "\ud800" * 43}, 400, "no_token"),
         ({"token": "A" * 43}, 403, "not_allowed"),
-    ],
-)
-@pytest.mark.parametrize("verb", ["claim", "acknowledge"])
-async def test_without_the_seeds_token_nothing_is_burnt(
-    desk: World, verb: str, body: dict[str, Any], status: int, code: str
-) -> None:
-    """Whoever lacks the fragment is refused, even signed in as the holder; the link stays open."""
-    url = await desk.link()
+    ]
     async with Browser(desk.url) as ben:
         await ben.sign_in("U0BEN")
-        answer = await ben.post(f"/api/links/{split(url)[0]}/{verb}", body)
-        assert (answer.status_code, answer.json()["error"]) == (status, code)
-        assert (await desk.stored(url)).state is LinkState.OPEN
+        for verb in ("claim", "acknowledge"):
+            for body, status, code in cases:
+                answer = await ben.post(f"/api/links/{split(url)[0]}/{verb}", body)
+                assert (answer.status_code, answer.json()["error"]) == (status, code), (verb, body)
+                assert (await desk.stored(url)).state is LinkState.OPEN
         assert await ben.reveal(url) == VALUE
 
 
@@ -259,79 +256,79 @@ class TestEndings:
         assert (await self._ending(desk, url))[0] == "already_revealed"
 
 
-class TestForgery:
-    """What another site, or a careless script, could send in the holder's name."""
+class Forger:
+    """Somebody who can send anything from the holder's signed-in browser, and knows the link's id."""
 
-    async def _refused(self, desk: World, url: str, **how: Any) -> httpx.Response:
-        link_id, _ = split(url)
+    def __init__(self, ben: Browser, url: str) -> None:
+        self._ben = ben
+        self.path = f"/api/links/{split(url)[0]}/claim"
+
+    async def send(self, content: bytes = b'{"token": "x"}', **headers: str | bytes | None) -> tuple[int, str]:
+        """The answer's status and code. Underscores in names of headers are hyphens; None leaves one away."""
+        sent = {"content_type": "application/json", "x_csrf_token": self._ben.csrf, **headers}
+        answer = await self._ben.http.post(
+            self.path,
+            headers={name.replace("_", "-"): value for name, value in sent.items() if value is not None},
+            content=content,
+        )
+        return answer.status_code, answer.json()["error"]
+
+
+class TestForgery:
+    """What another site, or a careless script, could send in the holder's name. Nothing of it acts."""
+
+    @pytest.fixture
+    async def forger(self, desk: World) -> AsyncIterator[Forger]:
+        """With the holder's session; the link is as it was when the test is over."""
+        url = await desk.link()
         async with Browser(desk.url) as ben:
             await ben.sign_in("U0BEN")
-            headers = {"Content-Type": "application/json", "X-CSRF-Token": ben.csrf, **how.get("headers", {})}
-            headers = {name: value for name, value in headers.items() if value is not None}
-            answer = await ben.http.post(
-                f"/api/links/{link_id}/claim", headers=headers, content=how.get("content", '{"token": "x"}')
-            )
+            yield Forger(ben, url)
         assert (await desk.stored(url)).state is LinkState.OPEN
-        return answer
 
-    @pytest.mark.parametrize("token", [None, "", "wrong", "ünicode".encode()])
-    async def test_without_the_sessions_csrf_token(self, desk: World, token: str | None) -> None:
-        """403."""
-        answer = await self._refused(desk, await desk.link(), headers={"X-CSRF-Token": token})
-        assert (answer.status_code, answer.json()["error"]) == (403, "csrf")
-
-    async def test_with_another_sessions_csrf_token(self, desk: World) -> None:
-        """403: the token is bound to its session."""
+    async def test_without_the_sessions_csrf_token(self, desk: World, forger: Forger) -> None:
+        """403; so too with the token of another session of the same member."""
         async with Browser(desk.url) as other:
             await other.sign_in("U0BEN")
-            answer = await self._refused(desk, await desk.link(), headers={"X-CSRF-Token": other.csrf})
-        assert answer.json()["error"] == "csrf"
+            for token in (None, "", "wrong", "ünicode".encode(), other.csrf):
+                assert await forger.send(x_csrf_token=token) == (403, "csrf")
 
-    @pytest.mark.parametrize("origin", ["https://evil.example", "null", "", "http://127.0.0.1"])
-    async def test_from_another_origin(self, desk: World, origin: str) -> None:
+    async def test_from_another_origin(self, desk: World, forger: Forger) -> None:
         """403, also with everything else right."""
-        answer = await self._refused(desk, await desk.link(), headers={"Origin": origin})
-        assert (answer.status_code, answer.json()["error"]) == (403, "foreign_origin")
+        for origin in ("https://evil.example", "null", "", "http://127.0.0.1", desk.url + ".evil.example"):
+            assert await forger.send(origin=origin) == (403, "foreign_origin")
+        assert await forger.send(origin=desk.url) == (400, "no_token")
 
-    @pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
-    async def test_as_a_form_could(self, desk: World, kind: str | None) -> None:
+    async def test_as_a_form_could(self, forger: Forger) -> None:
         """415: a form of another site cannot send JSON."""
-        answer = await self._refused(desk, await desk.link(), headers={"Content-Type": kind})
-        assert (answer.status_code, answer.json()["error"]) == (415, "not_json")
+        for kind in (None, "", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
+            assert await forger.send(content_type=kind) == (415, "not_json")
 
-    @pytest.mark.parametrize("content", ["", "{", "[]", "null", '"x"', "\xff", "[" * 16000, "1" * 10000])
-    async def test_not_an_object(self, desk: World, content: str) -> None:
+    async def test_not_an_object(self, forger: Forger) -> None:
         """400, however odd the JSON."""
-        answer = await self._refused(desk, await desk.link(), content=content.encode("latin-1"))
-        assert (answer.status_code, answer.json()["error"]) == (400, "not_an_object")
+        for content in (b"", b"{", b"[]", b"null", b'"x"', b"\xff", b"[" * 16_000, b"1" * 10_000):
+            assert await forger.send(content) == (400, "not_an_object")
 
-    async def test_too_large(self, desk: World) -> None:
+    async def test_too_large(self, forger: Forger) -> None:
         """413, before it is read to its end."""
-        answer = await self._refused(desk, await desk.link(), content=b'{"token": "' + b"x" * 17_000 + b'"}')
-        assert (answer.status_code, answer.json()["error"]) == (413, "too_large")
+        assert await forger.send(b'{"token": "' + b"x" * 17_000 + b'"}') == (413, "too_large")
 
-    async def test_signed_out(self, desk: World) -> None:
-        """401 for each verb."""
-        url = await desk.link()
-        async with Browser(desk.url) as nobody:
-            for verb in ("look", "claim", "acknowledge"):
-                answer = await nobody.post(f"/api/links/{split(url)[0]}/{verb}", {"token": "A" * 43})
-                assert (answer.status_code, answer.json()["error"]) == (401, "signed_out")
+    async def test_signed_out(self, desk: World, forger: Forger) -> None:
+        """401."""
+        async with httpx.AsyncClient(base_url=desk.url) as nobody:
+            answer = await nobody.post(forger.path, json={"token": "A" * 43}, headers={"X-CSRF-Token": ""})
+        assert (answer.status_code, answer.json()["error"]) == (401, "signed_out")
 
-    @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-    async def test_by_another_method(self, desk: World, method: str) -> None:
+    async def test_by_another_method(self, desk: World, forger: Forger) -> None:
         """405: what acts is posted."""
-        url = await desk.link()
-        async with Browser(desk.url) as ben:
-            await ben.sign_in("U0BEN")
-            answer = await ben.http.request(method, f"/api/links/{split(url)[0]}/claim")
-            assert (answer.status_code, answer.json()["error"]) == (405, "method_not_allowed")
-            assert answer.headers["allow"] == "POST"
-        assert (await desk.stored(url)).state is LinkState.OPEN
+        async with httpx.AsyncClient(base_url=desk.url) as client:
+            for method in ("GET", "PUT", "DELETE"):
+                answer = await client.request(method, forger.path)
+                assert (answer.status_code, answer.json()["error"]) == (405, "method_not_allowed")
+                assert answer.headers["allow"] == "POST"
 
-    @pytest.mark.parametrize("odd", ["%00", "a%2Fb", "a" * 65, "..", "%23"])
-    async def test_an_id_that_cannot_be(self, desk: World, odd: str) -> None:
+    async def test_an_id_that_cannot_be(self, forger: Forger) -> None:
         """404, whatever stands where the id belongs."""
-        async with Browser(desk.url) as ben:
-            await ben.sign_in("U0BEN")
-            assert (await ben.post(f"/api/links/{odd}/look", {})).status_code == 404
+        for odd in ("%00", "a%2Fb", "a" * 65, "%23"):
+            forger.path = f"/api/links/{odd}/look"
+            assert (await forger.send())[0] == 404

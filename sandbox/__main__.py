@@ -5,7 +5,7 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
-from sandbox.server import Sandbox
+from sandbox.server import SandboxServer
 
 
 def main() -> None:
@@ -14,9 +14,9 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0, help="the port on 127.0.0.1; any free one by default")
     parser.add_argument("--data", type=Path, help="the folder that keeps the state; without it nothing is kept")
     chosen = parser.parse_args()
-    sandbox = Sandbox(port=chosen.port, data=chosen.data)
-    print(json.dumps(sandbox.running.as_json()), flush=True)
-    sandbox.serve_here()
+    server = SandboxServer(port=chosen.port, data=chosen.data)
+    print(json.dumps(server.running.as_json()), flush=True)
+    server.serve_here()
 
 
 with suppress(KeyboardInterrupt):  # how one stops it

@@ -236,12 +236,7 @@ _LINES: dict[str, Rule] = {
     "plain_text_input": _line(multiline=flag, min_length=number(0, 3000), max_length=number(1, 3000)),
     "email_text_input": _line(),
     "url_text_input": _line(),
-    "number_input": both(
-        _element(
-            {"is_decimal_allowed": flag},
-            {**_NUMBERS, "dispatch_action_config": _DISPATCH, **_HELD},
-        )
-    ),
+    "number_input": _element({"is_decimal_allowed": flag}, {**_NUMBERS, "dispatch_action_config": _DISPATCH, **_HELD}),
     "rich_text_input": _element({}, {"initial_value": anything, "dispatch_action_config": _DISPATCH, **_HELD}),
 }
 _BUTTON = shape(
@@ -271,7 +266,9 @@ def _block(required: Mapping[str, Rule], optional: Mapping[str, Rule] | None = N
     return shape({"type": anything, **required}, {"block_id": string(255), **(optional or {})})
 
 
-_ELEMENTS = both(items(typed({**_INTERACTIVE, **_LINES}, "element"), most=25), _unique("action_id"))
+_NOTE = _text(3000, mrkdwn=True)
+_ACTED = {**_INTERACTIVE, "rich_text_input": _LINES["rich_text_input"]}
+_ELEMENTS = both(items(typed(_ACTED, "element"), most=25), _unique("action_id"))
 _COMMON_BLOCKS: dict[str, Rule] = {
     "section": both(
         _block(
@@ -289,21 +286,7 @@ _COMMON_BLOCKS: dict[str, Rule] = {
     "divider": _block({}),
     "actions": _block({"elements": _ELEMENTS}),
     "context": _block(
-        {
-            "elements": items(
-                typed(
-                    {
-                        "image": _IMAGE,
-                        **{
-                            kind: shape({"type": anything, "text": string(3000, least=1)}, {more: flag})
-                            for kind, more in (("plain_text", "emoji"), ("mrkdwn", "verbatim"))
-                        },
-                    },
-                    "element",
-                ),
-                most=10,
-            )
-        }
+        {"elements": items(typed({"image": _IMAGE, "plain_text": _NOTE, "mrkdwn": _NOTE}, "element"), most=10)}
     ),
     "image": both(
         _block({"alt_text": string(2000)}, {"title": _text(2000), **_IMAGE_PARTS}),

@@ -140,6 +140,8 @@ class SocketMode:
         try:
             await socket.send_json(envelope)
             return await answer
+        except WebSocketDisconnect:
+            return Ack(False, error="connection_closed")
         finally:
             del self._waiting[id]
 

@@ -59,7 +59,7 @@ class Running(Credentials):
         return {**told, **asdict(self)}
 
 
-class Sandbox(uvicorn.Server):
+class SandboxServer(uvicorn.Server):
     """The server, not yet running; `stop` may be called from any thread."""
 
     def __init__(
@@ -196,11 +196,11 @@ def running(
     ack_seconds: float = ACK_SECONDS,
 ) -> Iterator[Running]:
     """A sandbox in a thread of its own, stopped when the context ends."""
-    sandbox = Sandbox(port=port, data=data, scopes=scopes, ack_seconds=ack_seconds)
-    thread = threading.Thread(target=sandbox.serve_here, name="sandbox")
+    server = SandboxServer(port=port, data=data, scopes=scopes, ack_seconds=ack_seconds)
+    thread = threading.Thread(target=server.serve_here, name="sandbox")
     thread.start()
     try:
-        yield sandbox.running
+        yield server.running
     finally:
-        sandbox.stop()
+        server.stop()
         thread.join()

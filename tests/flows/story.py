@@ -62,9 +62,7 @@ class Story:
         await expect(private).to_be_visible()
         await self.snap("pick-up", page)
         async with page.context.expect_page() as opened:
-            await private.get_by_role("link", name="Open the key").or_(
-                private.get_by_role("button", name="Open the key")
-            ).first.click()
+            await private.get_by_role("link", name="Open the key").first.click()
         return await opened.value
 
     async def open_link(self, page: Page, name: str) -> str:

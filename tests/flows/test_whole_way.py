@@ -51,16 +51,10 @@ async def test_every_copy_of_a_card_is_kept_current(flow: World) -> None:
     late = await flow.card(flow.ana)
     assert (await flow.cara.click(card, "approve")).acknowledged
     for member, channel in ((flow.ana, None), (flow.cara, None), (flow.cara, "C0KEYS")):
-        message = await member.expect(
-            lambda seen, member=member, channel=channel: next(
-                (one for one in member.visible(seen, channel) if "pproved by" in one.plain), None
-            )
-        )
+        message = await member.expect_message("pproved by", channel)
         assert "approve" not in message.buttons
     assert (await flow.sandbox.click_as(flow.ana, late, "approve")).acknowledged
-    told = await flow.ana.expect(
-        lambda seen: next((one for one in flow.ana.visible(seen) if one.ephemeral), None)
-    )
+    told = await flow.ana.expect(lambda seen: next((one for one in flow.ana.visible(seen) if one.ephemeral), None))
     assert "U0CARA" in told.plain or "Cara" in told.plain
 
 

@@ -34,7 +34,7 @@ max_monthly_budget = 200
 default_duration = "7d"
 default_monthly_budget = 25
 """
-ASK = {
+ASK: dict[str, Any] = {
     "provider": "openai",
     "project": "proj_search",
     "permission": "chat",
@@ -80,7 +80,7 @@ class World:
         """A platform lead, and so an approver."""
         return self.sandbox.member("U0CARA")
 
-    async def ask(self, member: Member | None = None, **changes: str) -> None:
+    async def ask(self, member: Member | None = None, **changes: Any) -> None:
         """Fills in the form and submits it."""
         who = member or self.ben
         assert (await who.command("/apikey request")).acknowledged

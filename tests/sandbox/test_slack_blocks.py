@@ -135,6 +135,7 @@ def test_limits_of_views(limit: str) -> None:
         ({"type": "divider", "color": "red"}, "invalid additional property: color"),
         ({"type": "actions", "elements": []}, "must have at least 1 item"),
         (actions({"type": "slider"}), "unsupported type of element: slider"),
+        (actions({"type": "plain_text_input"}), "unsupported type of element: plain_text_input"),
         (actions(button("b", style="loud")), "unexpected value"),
         (actions(button("b"), button("b")), "`action_id` must be unique"),
         (actions({"type": "button", "action_id": "b"}), "missing required field: text"),

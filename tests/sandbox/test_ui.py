@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.async_api import BrowserContext, Page, async_playwright, expect
+from playwright.async_api import Page, async_playwright, expect
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 
@@ -23,29 +23,23 @@ CONFIRM = {"title": text("Sure?"), "text": text("It *counts*.", "mrkdwn"), "conf
 
 
 @pytest.fixture
-async def window() -> AsyncIterator[BrowserContext]:
-    """A browser's window, with no errors on its pages' consoles."""
+async def show(servers: Running) -> AsyncIterator[Open]:
+    """Opens the workspace as a member, at a channel, each time in a browser of its own; no page may raise an error."""
+    errors: list[str] = []
     async with async_playwright() as playwright:
         chromium = await playwright.chromium.launch(executable_path=browser.find(), args=browser.arguments())
-        context = await chromium.new_context(reduced_motion="reduce")
-        errors: list[str] = []
-        context.on("weberror", lambda error: errors.append(str(error.error)))
-        yield context
+
+        async def show(member: str, place: str = "C0GENERAL", base_url: str = servers.base_url) -> Page:
+            context = await chromium.new_context(reduced_motion="reduce")
+            context.on("weberror", lambda error: errors.append(str(error.error)))
+            page = await context.new_page()
+            await page.goto(f"{base_url}/?as={member}#{place}")
+            await expect(page.get_by_test_id("member-switcher")).to_be_visible()
+            return page
+
+        yield show
         await chromium.close()
-        assert errors == []
-
-
-@pytest.fixture
-def show(window: BrowserContext, servers: Running) -> Open:
-    """Opens a tab as a member, at a channel."""
-
-    async def show(member: str, place: str = "C0GENERAL", base_url: str = servers.base_url) -> Page:
-        page = await window.new_page()
-        await page.goto(f"{base_url}/?as={member}#{place}")
-        await expect(page.get_by_test_id("member-switcher")).to_be_visible()
-        return page
-
-    return show
+    assert errors == []
 
 
 @pytest.fixture
@@ -365,12 +359,15 @@ async def test_a_key_comes_and_goes(servers: Running, show: Open) -> None:
 
 
 async def test_another_member_in_another_tab(sandbox: Sandbox, show: Open) -> None:
-    """The switcher leads to the same place as somebody else; the cookie names the member of the tab used last."""
-    page = await show("U0BEN", "D0BEN")
-    await page.get_by_test_id("member-switcher").click()
-    await page.get_by_test_id("as-U0CARA").click()
-    await expect(page.get_by_test_id("member-switcher")).to_contain_text("Cara Lindqvist")
-    assert page.url.endswith("/?as=U0CARA#D0CARA")
-    assert {it["name"]: it["value"] for it in await page.context.cookies()} == {"sandbox_member": "U0CARA"}
-    await sandbox.member("U0BEN").say("Hello from Ben", channel="C0GENERAL")
-    await expect(page.get_by_test_id("toast-message")).to_contain_text("Hello from Ben")
+    """The switcher leads to the same place as somebody else; both tabs stay live; the cookie names the last one used."""
+    ben = await show("U0BEN", "D0BEN")
+    await ben.get_by_test_id("member-switcher").click()
+    async with ben.context.expect_page() as opened:
+        await ben.get_by_test_id("as-U0CARA").click(modifiers=["Control"])
+    cara = await opened.value
+    await expect(cara.get_by_test_id("member-switcher")).to_contain_text("Cara Lindqvist")
+    assert cara.url.endswith("/?as=U0CARA#D0CARA")
+    assert {it["name"]: it["value"] for it in await cara.context.cookies()} == {"sandbox_member": "U0CARA"}
+    await sandbox.member("U0ANA").say("Hello from Ana", channel="C0GENERAL")
+    for page in (ben, cara):
+        await expect(page.get_by_test_id("toast-message")).to_contain_text("Hello from Ana")

@@ -266,11 +266,12 @@ class Forger:
     async def send(self, content: bytes = b'{"token": "x"}', **headers: str | bytes | None) -> tuple[int, str]:
         """The answer's status and code. Underscores in names of headers are hyphens; None leaves one away."""
         sent = {"content_type": "application/json", "x_csrf_token": self._ben.csrf, **headers}
-        answer = await self._ben.http.post(
-            self.path,
-            headers={name.replace("_", "-"): value for name, value in sent.items() if value is not None},
-            content=content,
-        )
+        raw = {
+            name.replace("_", "-").encode(): value if isinstance(value, bytes) else value.encode()
+            for name, value in sent.items()
+            if value is not None
+        }
+        answer = await self._ben.http.post(self.path, headers=raw, content=content)
         return answer.status_code, answer.json()["error"]
 
 

@@ -1,5 +1,7 @@
 """Sign in with Slack: the way there and back, what the session is worth, and everything that is refused."""
 
+import hmac
+import json
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator
@@ -10,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 from joserfc import jwt
-from joserfc.jwk import OctKey, RSAKey
+from joserfc.jwk import RSAKey
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -235,18 +237,25 @@ class Issuer:
             case "an unknown key":
                 return jwt.encode({"alg": "RS256", "kid": "two"}, claims, RSAKey.generate_key(2048))
             case "the public key as a secret":
-                return jwt.encode({"alg": "HS256"}, claims, OctKey.import_key(self.key.as_pem(private=False)))
+                head = _base64url(b'{"alg":"HS256","kid":"one"}')
+                body = _base64url(json.dumps(claims).encode())
+                secret = self.key.as_pem(private=False)
+                return f"{head}.{body}.{_base64url(hmac.digest(secret, f'{head}.{body}'.encode(), 'sha256'))}"
             case "altered":
                 head, body, signature = jwt.encode({"alg": "RS256", "kid": "one"}, claims, self.key).split(".")
                 return f"{head}.{body}.{'A' if signature[0] != 'A' else 'B'}{signature[1:]}"
             case "none":
                 whole = jwt.encode({"alg": "RS256", "kid": "one"}, claims, self.key)
-                head = urlsafe_b64encode(b'{"alg":"none"}').decode().rstrip("=")
+                head = _base64url(b'{"alg":"none"}')
                 return f"{head}.{whole.split('.')[1]}."
             case "no token":
                 return None
             case _:
                 return "not.a.token"
+
+
+def _base64url(raw: bytes) -> str:
+    return urlsafe_b64encode(raw).decode().rstrip("=")
 
 
 class TestLies:

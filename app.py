@@ -288,8 +288,8 @@ async def _audit_verify() -> int:
     failed = False
     try:
         for team in await store.teams():
-            entries = await store.audit_entries(team, after=-1, limit=sys.maxsize)
-            flaw = audit.verify(entries, await store.audit_head(team))
+            entries, head = await store.audit_chain(team)
+            flaw = audit.verify(entries, head)
             if flaw is None:
                 print(f"ok    team {team}: {len(entries)} entries, chained and unaltered")
             else:

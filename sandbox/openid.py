@@ -45,8 +45,8 @@ h1 {{ font-size: 1.35rem; margin: 0 0 .25rem }}
 p {{ margin: 0 0 1.25rem; opacity: .75 }}
 form {{ display: grid; gap: .5rem }}
 button {{ font: inherit; color: inherit; text-align: start; background: none; border: 1px solid var(--line);
-  border-radius: 10px; padding: .6rem .9rem; cursor: pointer; display: flex; justify-content: space-between; gap: 1rem }}
-button small {{ opacity: .65 }}
+  border-radius: 10px; padding: .6rem .9rem; cursor: pointer; display: flex; justify-content: space-between; align-items: baseline; gap: 1rem }}
+button small {{ opacity: .8 }}
 button:hover, button:focus-visible {{ border-color: var(--accent); outline: 2px solid var(--accent) }}
 button.chosen {{ background: var(--accent); border-color: var(--accent); color: var(--card) }}
 button.deny {{ justify-content: center; border: 0; margin-top: .5rem }}

@@ -23,7 +23,6 @@ from sqlalchemy import (
     literal,
     or_,
     select,
-    text,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -98,7 +97,9 @@ def to_row(thing: Any) -> dict[str, Any]:
             values |= {
                 "provider": value.scope.provider,
                 "project": value.scope.project,
+                "provider_name": value.provider_name,
                 "project_name": value.project_name,
+                "permission_name": value.permission_name,
                 "permission": value.scope.permission,
                 "monthly_budget_cents": value.scope.monthly_budget_cents,
                 "duration_seconds": int(value.duration.total_seconds()),
@@ -116,7 +117,9 @@ def to_domain(kind: type[Thing], row: RowMapping) -> Thing:
         if field.name == "draft":
             scope = Scope(row["provider"], row["project"], row["permission"], row["monthly_budget_cents"])
             duration = timedelta(seconds=row["duration_seconds"])
-            values["draft"] = Draft(scope, row["project_name"], duration, row["reason"])
+            values["draft"] = Draft(
+                scope, row["project_name"], duration, row["reason"], row["provider_name"], row["permission_name"]
+            )
         else:
             enum = ENUMS.get((kind, field.name))
             values[field.name] = enum(row[field.name]) if enum else row[field.name]
@@ -389,41 +392,33 @@ class SqlStore:
 
         return await asyncio.get_running_loop().run_in_executor(executor, run)
 
-    async def audit_entries(self, team: str, after: int, limit: int) -> Sequence[Entry]:
-        """Entries with an index above `after`, in order of index."""
-        rows = cast(Any, AuditEntryRow).__table__
-        query = select(rows).where(rows.c.team == team, rows.c.index > after).order_by(rows.c.index).limit(limit)
-        found = await self._select(query)
-        return [Entry(**row) for row in found]
+    async def audit_chain(self, team: str) -> tuple[Sequence[Entry], Head | None]:
+        """The team's whole chain and its head, of one moment."""
+        entries, heads = cast(Any, AuditEntryRow).__table__, cast(Any, AuditHeadRow).__table__
 
-    async def audit_head(self, team: str) -> Head | None:
-        """How long the team's chain is, and the hash it ends with."""
-        rows = cast(Any, AuditHeadRow).__table__
-        found = await self._select(select(rows.c.size, rows.c.leaf).where(rows.c.team == team))
-        return Head(**found[0]) if found else None
+        def look(connection: Connection) -> tuple[Sequence[Entry], Head | None]:
+            head = connection.execute(select(heads.c.size, heads.c.leaf).where(heads.c.team == team)).mappings().first()
+            chain = connection.execute(select(entries).where(entries.c.team == team).order_by(entries.c.index))
+            return [Entry(**dict(row)) for row in chain.mappings()], Head(**dict(head)) if head else None
+
+        return await self._look(look)
 
     async def teams(self) -> Sequence[str]:
         """Every team that has entries or a head: a chain whose head was taken away is still looked at."""
         heads, entries = cast(Any, AuditHeadRow).__table__, cast(Any, AuditEntryRow).__table__
-        found = await self._select(select(heads.c.team).union(select(entries.c.team)))
-        return sorted(row["team"] for row in found)
+        query = select(heads.c.team).union(select(entries.c.team))
+        return await self._look(lambda connection: sorted(connection.execute(query).scalars()))
 
-    async def _select(self, query: Any) -> list[dict[str, Any]]:
-        def run() -> list[dict[str, Any]]:
+    async def _look(self, look: Callable[[Connection], T]) -> T:
+        def run() -> T:
             with self._reading.begin() as connection:
-                return [dict(row) for row in connection.execute(query).mappings()]
+                return look(connection)
 
         return await asyncio.get_running_loop().run_in_executor(self._reader, run)
 
     async def ping(self) -> None:
         """Raises unless the database answers and has the newest schema."""
-
-        def run() -> None:
-            with self._reading.begin() as connection:
-                connection.execute(text("SELECT 1"))
-                require_head(connection)
-
-        await asyncio.get_running_loop().run_in_executor(self._reader, run)
+        await self._look(require_head)
 
     async def close(self) -> None:
         """Ends the threads and closes the connections."""

@@ -48,9 +48,11 @@ class DraftRow(SQLModel):
     """The columns of a draft, which requests and grants both carry."""
 
     provider: str
+    provider_name: str
     project: str
     project_name: str
     permission: str
+    permission_name: str
     monthly_budget_cents: int = Field(sa_type=BigInteger)
     duration_seconds: int = Field(sa_type=BigInteger)
     reason: str = Field(sa_type=Text)

@@ -63,12 +63,18 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A parsed ask, not yet submitted. `duration` counts from pick-up."""
+    """A parsed ask, not yet submitted. `duration` counts from pick-up.
+
+    The names are what the provider calls the scope's ids. The desk fills them in at submission: what a form says they
+    are is not believed, because an approver decides by them.
+    """
 
     scope: Scope
     project_name: str
     duration: timedelta
     reason: str
+    provider_name: str = ""
+    permission_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,11 +120,8 @@ class Store(Protocol):
     async def read(self, look: Callable[[Transaction], T]) -> T:
         """Runs `look` against one consistent snapshot; it must change nothing."""
 
-    async def audit_entries(self, team: str, after: int, limit: int) -> Sequence[Entry]:
-        """Entries with an index above `after`, in order of index."""
-
-    async def audit_head(self, team: str) -> Head | None:
-        """How long the team's chain is, and the hash it ends with."""
+    async def audit_chain(self, team: str) -> tuple[Sequence[Entry], Head | None]:
+        """The team's whole chain and its head, of one moment."""
 
     async def teams(self) -> Sequence[str]:
         """Every team that has an audit chain."""

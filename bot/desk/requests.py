@@ -1,7 +1,7 @@
 """Asking, deciding, cancelling."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bot.desk.approvers import Approvers
 from bot.desk.audit import Act
@@ -91,7 +91,7 @@ class Requests:
             raise DraftRejected(
                 "permission", "Nobody who may approve this is here now. Ask your operator to name others."
             )
-        await self._check_project(draft)
+        draft = await self._named(draft)
 
         now = self._clock()
         request = AccessRequest(
@@ -243,11 +243,11 @@ class Requests:
                 queue.append(story)
         return Home(actor.id, mine=mine, queue=tuple(queue[:SHOWN_AT_MOST]))
 
-    async def _check_project(self, draft: Draft) -> None:
-        """The project must be there at the moment of asking: modals can be old."""
+    async def _named(self, draft: Draft) -> Draft:
+        """The draft with the provider's names. Project and permission must be there at this moment: forms can be old."""
         provider = self._providers[draft.scope.provider]
         try:
-            projects = await provider.projects()
+            projects = {project.id: project.name for project in await provider.projects()}
         except ProviderAuth:
             raise DraftRejected(
                 "provider", f"{provider.label} does not accept the desk's credential. Your operator can mend it."
@@ -256,8 +256,18 @@ class Requests:
             raise DraftRejected(
                 "provider", f"{provider.label} does not answer now. Nothing is lost: try again in a minute."
             ) from None
-        if draft.scope.project not in {project.id for project in projects}:
+        permissions = {permission.id: permission.label for permission in provider.permissions}
+        scope = draft.scope
+        if scope.project not in projects:
             raise DraftRejected("project", f"This project is no longer there at {provider.label}. Choose another.")
+        if scope.permission not in permissions:
+            raise DraftRejected("permission", f"{provider.label} has no such permission. Choose another.")
+        return replace(
+            draft,
+            provider_name=provider.label,
+            project_name=projects[scope.project],
+            permission_name=permissions[scope.permission],
+        )
 
     def _notice(self, kind: NoticeKind, request: AccessRequest, recipient: str) -> Notice:
         return new_notice(kind, request.team, request.id, recipient, clock=self._clock, random=self._random)

@@ -26,7 +26,7 @@ def parse(values: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Draft | Erro
     """The request form's `state.values` as a draft. Whether it may be asked for is policy's to say."""
     errors: Errors = {}
     chosen = {field: _chosen(values, field) for field in (PROVIDER, PROJECT, PERMISSION)}
-    for field, (value, _) in chosen.items():
+    for field, value in chosen.items():
         if not value:
             errors[field] = f"Choose a {'permission' if field == PERMISSION else field}."
     duration, cents = timedelta(), 0
@@ -43,9 +43,9 @@ def parse(values: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Draft | Erro
         errors[REASON] = "Say in a sentence what the key is for."
     if errors:
         return errors
-    project, project_name = chosen[PROJECT]
-    scope = Scope(chosen[PROVIDER][0], project, chosen[PERMISSION][0], cents)
-    return Draft(scope, project_name=project_name or project, duration=duration, reason=reason)
+    scope = Scope(chosen[PROVIDER], chosen[PROJECT], chosen[PERMISSION], cents)
+    # The label beside a chosen id is whatever a client sent; the desk asks the provider for the name.
+    return Draft(scope, project_name=scope.project, duration=duration, reason=reason)
 
 
 def reason(values: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
@@ -66,9 +66,8 @@ def _typed(values: Mapping[str, Mapping[str, Mapping[str, Any]]], field: str) ->
     return str(_input(values, field).get("value") or "")
 
 
-def _chosen(values: Mapping[str, Mapping[str, Mapping[str, Any]]], field: str) -> tuple[str, str]:
-    option = _input(values, field).get("selected_option") or {}
-    return str(option.get("value") or ""), str((option.get("text") or {}).get("text") or "")
+def _chosen(values: Mapping[str, Mapping[str, Mapping[str, Any]]], field: str) -> str:
+    return str((_input(values, field).get("selected_option") or {}).get("value") or "")
 
 
 def _duration(text: str) -> timedelta:

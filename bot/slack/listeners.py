@@ -4,8 +4,8 @@ Bolt runs with `process_before_response`: each listener does its act in one tran
 slow follows in the background of the same process.
 
 Slack may deliver the same press twice. What identifies it: a press its `trigger_id`, which each interaction has its
-own of and a redelivery repeats; a submitted form the id of its view; deciding, cancelling and revoking need none, as
-doing the same again changes nothing.
+own of and a redelivery repeats; a submitted form the id of its view. Deciding, cancelling and revoking need none, as
+doing the same again changes nothing, nor do events: an opened Home is drawn anew.
 """
 
 import asyncio
@@ -13,7 +13,6 @@ import logging
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
@@ -37,7 +36,7 @@ from bot.slack import forms, views
 from bot.slack.answers import Answers, Place
 from bot.slack.background import Background
 from bot.slack.sentences import SORRY, sentence
-from bot.slack.text import plain, vendor
+from bot.slack.text import plain
 from bot.slack.views.kit import ERROR_TEXT, OPTIONS, option
 from bot.slack.views.modals import DENY_FORM, PROJECT, PROVIDER, REASON, REQUEST_FORM
 from bot.slack.views.standing import APPROVE, ASK, CANCEL, DENY, OPEN_KEY, PICK_UP, REVOKE
@@ -148,22 +147,12 @@ class _Listeners:
 
     async def submit(self, ack: AsyncAck, body: Body, context: AsyncBoltContext) -> None:
         actor, view = self._actor(context), body["view"]
-        parsed = forms.parse(view["state"]["values"])
-        if not isinstance(parsed, Draft):
-            await ack(response_action="errors", errors=parsed)
-            return
-        draft = replace(parsed, project_name=await self._project_name(parsed))
-        await self._requests.submit(actor, draft, origin=view["id"])
-        await ack()
-
-    async def _project_name(self, draft: Draft) -> str:
-        """The provider's own name of the project. What the form says is whatever a client sent."""
-        project = draft.scope.project
-        try:
-            projects = await self._requests.projects(draft.scope.provider)
-        except ProviderError:
-            return project  # the desk, which asks for the projects too, says why this cannot be asked for now
-        return next((known.name for known in projects if known.id == project), project)
+        draft = forms.parse(view["state"]["values"])
+        if isinstance(draft, Draft):
+            await self._requests.submit(actor, draft, origin=view["id"])
+            await ack()
+        else:
+            await ack(response_action="errors", errors=draft)
 
     async def cancel(self, ack: AsyncAck, body: Body, context: AsyncBoltContext) -> None:
         actor = self._actor(context)
@@ -239,7 +228,7 @@ class _Listeners:
         except Exception as error:
             for_good = isinstance(error, ProviderNotFound | ProviderInvalid) or not isinstance(error, ProviderError)
             again = "" if for_good else " Nothing is lost: you can pick up again."
-            text = f"{self._words(error, provider=vendor(key.provider))}{again}"
+            text = f"{self._words(error)}{again}"
             if dialog:
                 await self._answers.update(dialog, views.problem_view(text))
             else:
@@ -309,9 +298,9 @@ class _Listeners:
             return {"response_action": "update", "view": views.problem_view(text)}
         return {"response_action": "errors", "errors": {REASON: plain(text, ERROR_TEXT)}}
 
-    def _words(self, error: Exception, *, provider: str = "The provider") -> str:
+    def _words(self, error: Exception) -> str:
         """What to say; what nobody expected is logged under the reference that its sentence carries."""
-        known = sentence(error, provider=provider)
+        known = sentence(error)
         if known is not None:
             return known
         reference = secrets.token_hex(4)

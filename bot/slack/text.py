@@ -76,11 +76,5 @@ def money(cents: int) -> str:
     return f"${cents // 100:,}" if cents % 100 == 0 else f"${cents / 100:,.2f}"
 
 
-def vendor(provider: str) -> str:
-    """A provider as it spells itself."""
-    return _VENDORS.get(provider, provider)
-
-
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _MARKS = {ord("*"): "∗", ord("`"): "ˋ"}
-_VENDORS = {"openai": "OpenAI"}

@@ -4,7 +4,7 @@ import { Client } from "./client.js";
 import { composer } from "./composer.js";
 import { author, Home, Messages } from "./conversation.js";
 import { dismissMessages, toast } from "./dialogs.js";
-import { avatar, h, icon } from "./dom.js";
+import { avatar, h, icon, redraw } from "./dom.js";
 import { KeysPanel } from "./keys.js";
 import { ModalStack } from "./modal.js";
 import { drawSidebar } from "./sidebar.js";
@@ -93,38 +93,23 @@ function draw(state) {
 }
 
 function drawHead(here, channel, app, state) {
-  const inApp = here.channel === dm;
-  const tab = (label, isHome, testid) =>
-    h(
-      "a",
-      {
-        class: "tab",
-        href: hrefTo(dm, isHome),
-        "aria-current": here.home === isHome ? "page" : null,
-        data: { testid },
-      },
-      label,
-    );
-  const title = inApp
-    ? [avatar(app, "avatar-small"), h("h1", {}, app.name), h("span", { class: "tag" }, "App")]
-    : [h("h1", {}, h("span", { class: "hash" }, "#"), h("bdi", {}, channel?.name ?? ""))];
-  const focused = head.contains(document.activeElement) ? document.activeElement.dataset.testid : null;
   const active = state.openai.keys.filter((key) => key.status === "active").length;
-  head.replaceChildren(
-    h(
-      "div",
-      { class: "main-title" },
-      title,
-      !inApp && channel?.topic && h("p", { class: "topic", dir: "auto" }, channel.topic),
-    ),
-    inApp
+  redraw(head, [here, channel?.name, channel?.topic, app.name, active, panel.hidden], () => [
+    here.channel === dm
       ? h(
-          "nav",
-          { class: "tabs", "aria-label": app.name },
-          tab("Home", true, "home"),
-          tab("Messages", false, "messages-tab"),
+          "div",
+          { class: "main-title" },
+          avatar(app, "avatar-small"),
+          h("h1", {}, app.name),
+          h("span", { class: "tag" }, "App"),
         )
-      : "",
+      : h(
+          "div",
+          { class: "main-title" },
+          h("h1", {}, h("span", { class: "hash" }, "#"), h("bdi", {}, channel.name)),
+          channel.topic && h("p", { class: "topic", dir: "auto" }, channel.topic),
+        ),
+    ...(here.channel === dm ? [tabs(here, app)] : []),
     h(
       "button",
       {
@@ -138,8 +123,22 @@ function drawHead(here, channel, app, state) {
       icon("key"),
       h("span", {}, active === 1 ? "1 key" : `${active} keys`),
     ),
+  ]);
+}
+
+function tabs(here, app) {
+  const tab = (label, home, testid) =>
+    h(
+      "a",
+      { class: "tab", href: hrefTo(dm, home), "aria-current": here.home === home ? "page" : null, data: { testid } },
+      label,
+    );
+  return h(
+    "nav",
+    { class: "tabs", "aria-label": app.name },
+    tab("Home", true, "home"),
+    tab("Messages", false, "messages-tab"),
   );
-  if (focused) head.querySelector(`[data-testid="${focused}"]`)?.focus();
 }
 
 function welcome(here, channel, app) {
@@ -215,13 +214,6 @@ function arrive() {
 }
 
 async function start() {
-  remember();
-  window.addEventListener("focus", remember);
-  document.addEventListener("visibilitychange", () => {
-    if (document.visibilityState !== "visible") return;
-    remember();
-    draw(client.state);
-  });
   showPanel(localStorage.getItem("keys-panel") !== "closed");
   try {
     await client.refresh();
@@ -234,13 +226,20 @@ async function start() {
         { class: "empty" },
         icon("warning"),
         h("strong", {}, "This workspace does not open"),
-        h("p", {}, error.message),
+        h("p", {}, error.message === "user_not_found" ? `Nobody here has the id ${as}.` : error.message),
         h("p", {}, h("a", { class: "link", href: `?as=${DEFAULT_MEMBER}` }, "Open it as Ben Okafor")),
       ),
     );
     return;
   }
+  remember();
+  window.addEventListener("focus", remember);
   window.addEventListener("hashchange", arrive);
+  document.addEventListener("visibilitychange", () => {
+    if (document.visibilityState !== "visible") return;
+    remember();
+    draw(client.state);
+  });
   arrive();
   client.follow((connected) => {
     offline.hidden = connected;

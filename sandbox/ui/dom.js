@@ -85,6 +85,19 @@ export function reconcile(parent, items, describe, build, leave = (node) => node
   }
 }
 
+/**
+ * Give `node` the children that `build()` makes, where `what` they show has changed since; what had the focus keeps it,
+ * by its test id. A node that is left alone can be clicked while news comes in.
+ */
+export function redraw(node, what, build) {
+  const signature = JSON.stringify(what);
+  if (node.drawn === signature) return;
+  node.drawn = signature;
+  const focused = node.contains(document.activeElement) ? document.activeElement.dataset.testid : null;
+  node.replaceChildren(...build());
+  if (focused) node.querySelector(`[data-testid="${CSS.escape(focused)}"]`)?.focus();
+}
+
 /** The address if a browser may safely follow it from here, else null. */
 export function safeHref(address) {
   try {

@@ -1,6 +1,6 @@
 /** The left side: the workspace, whom one acts as, channels and apps. */
 
-import { avatar, h, icon } from "./dom.js";
+import { avatar, h, icon, redraw } from "./dom.js";
 
 /** What a member is in this workspace, in a word or two; null for an ordinary member. */
 function role(member) {
@@ -92,19 +92,22 @@ function row({ href, current, unread, testid, sign, label, extra }) {
  * addresses; `app` is the app's member and `dm` its conversation's id.
  */
 export function drawSidebar(node, { state, place, unread, hrefAs, hrefTo, app, dm }) {
-  const open = document.getElementById("people")?.matches(":popover-open");
-  if (open) return;
-  const focused = node.contains(document.activeElement) ? document.activeElement.dataset.testid : null;
-  const channels = state.channels.filter((channel) => channel.kind === "channel");
-  const others = state.channels.filter((channel) => channel.kind === "im" && channel.id !== dm);
-  const conversation = state.channels.find((channel) => channel.id === dm);
-  const presence = h("span", {
-    class: app.connected ? "presence on" : "presence",
-    role: "img",
-    "aria-label": app.connected ? "connected" : "not connected",
-    title: app.connected ? "connected" : "not connected",
+  if (document.getElementById("people")?.matches(":popover-open")) return;
+  const line = (id, label, unread) => ({
+    href: hrefTo(id),
+    current: place.channel === id,
+    testid: `channel-${id}`,
+    sign: "#",
+    label,
+    unread,
   });
-  node.replaceChildren(
+  const channels = state.channels
+    .filter((channel) => channel.kind === "channel")
+    .map((channel) => line(channel.id, channel.name, unread(channel)));
+  const conversation = state.channels.find((channel) => channel.id === dm);
+  const direct = line(dm, app.name, conversation ? unread(conversation) : 0);
+  const connected = app.connected ? "connected" : "not connected";
+  redraw(node, [state.team, state.me, state.members, channels, direct, connected, place], () => [
     h(
       "header",
       { class: "workspace" },
@@ -113,43 +116,21 @@ export function drawSidebar(node, { state, place, unread, hrefAs, hrefTo, app, d
     ),
     ...switcher(state, hrefAs),
     h("h2", { class: "places-title" }, "Channels"),
-    h(
-      "ul",
-      { class: "places" },
-      channels.map((channel) =>
-        row({
-          href: hrefTo(channel.id),
-          current: place.channel === channel.id,
-          unread: unread(channel),
-          testid: `channel-${channel.id}`,
-          sign: "#",
-          label: channel.name,
-        }),
-      ),
-    ),
+    h("ul", { class: "places" }, channels.map(row)),
     h("h2", { class: "places-title" }, "Apps"),
     h(
       "ul",
       { class: "places" },
       row({
-        href: hrefTo(dm),
-        current: place.channel === dm,
-        unread: conversation ? unread(conversation) : 0,
-        testid: `channel-${dm}`,
+        ...direct,
         sign: avatar(app, "avatar-tiny"),
-        label: app.name,
-        extra: presence,
-      }),
-      others.map((channel) =>
-        row({
-          href: hrefTo(channel.id),
-          current: place.channel === channel.id,
-          unread: unread(channel),
-          testid: `channel-${channel.id}`,
-          sign: "@",
-          label: channel.name,
+        extra: h("span", {
+          class: app.connected ? "presence on" : "presence",
+          role: "img",
+          "aria-label": connected,
+          title: connected,
         }),
-      ),
+      }),
     ),
     h(
       "footer",
@@ -157,6 +138,5 @@ export function drawSidebar(node, { state, place, unread, hrefAs, hrefTo, app, d
       icon("lock"),
       h("span", {}, "Pretend Slack and pretend OpenAI. Nothing leaves this machine."),
     ),
-  );
-  if (focused) node.querySelector(`[data-testid="${CSS.escape(focused)}"]`)?.focus();
+  ]);
 }

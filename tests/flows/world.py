@@ -117,10 +117,23 @@ class World:
         """Waits until the provider has no key any more."""
         await self.ben.expect(lambda seen: not [key for key in seen["openai"]["keys"] if key["status"] == "active"])
 
+    async def over(self) -> None:
+        """Waits until Ben's messages say that his grant is over and its key gone."""
+        await self.ben.expect(
+            lambda seen: next(
+                (
+                    one
+                    for one in self.ben.visible(seen)
+                    if "revoked" in one.text.lower() and "being revoked" not in f"{one.text} {one.plain}"
+                ),
+                None,
+            )
+        )
+
     async def acts(self) -> list[str]:
         """What the audit log says was done, in order; the chain must fit."""
-        entries = await self.desk.store.audit_entries(self.desk.team, after=-1, limit=1000)
-        assert audit.verify(entries, await self.desk.store.audit_head(self.desk.team)) is None
+        entries, head = await self.desk.store.audit_chain(self.desk.team)
+        assert audit.verify(entries, head) is None
         return [entry.act for entry in entries]
 
     async def picked_up(self) -> str:

@@ -25,7 +25,8 @@ async def card(member: Member, channel: str | None = None) -> Message:
 
 async def acts(flow: World) -> list[str]:
     """Every act that the audit log has."""
-    return [entry.act for entry in await flow.desk.store.audit_entries(flow.desk.team, after=-1, limit=1000)]
+    entries, _ = await flow.desk.store.audit_chain(flow.desk.team)
+    return [entry.act for entry in entries]
 
 
 async def approved(flow: World) -> Message:

@@ -29,13 +29,17 @@ PLAIN = "Nightly evaluation of the search prompts"
 
 DRAFT = Draft(
     scope=Scope("openai", "proj_search", "chat", 2500),
+    provider_name="OpenAI",
     project_name="search-prod",
+    permission_name="Chat completions",
     duration=timedelta(days=7),
     reason=PLAIN,
 )
 HOSTILE_DRAFT = Draft(
     scope=Scope("openai", "p" * 200, "read_only", 99_999_999_99),
+    provider_name=HOSTILE,
     project_name=HOSTILE,
+    permission_name=HOSTILE,
     duration=timedelta(days=365),
     reason=HOSTILE,
 )

@@ -40,7 +40,7 @@ def test_a_good_form_is_a_draft() -> None:
     assert isinstance(draft, Draft)
     assert (draft.scope.provider, draft.scope.project, draft.scope.permission) == ("openai", "proj_search", "chat")
     assert (draft.duration, draft.scope.monthly_budget_cents) == (timedelta(days=7), 2500)
-    assert (draft.project_name, draft.reason) == ("The proj_search", "Nightly evaluation")
+    assert (draft.project_name, draft.reason) == ("proj_search", "Nightly evaluation")
 
 
 @pytest.mark.parametrize(

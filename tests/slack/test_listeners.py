@@ -1,5 +1,6 @@
 """What members do in Slack, and what they hear: the listeners over the wire, with the whole desk behind them."""
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -203,7 +204,7 @@ class TestTrouble:
             home = await flow.ben.home()
             assert (await flow.ben.click(home, "pick_up")).acknowledged
             problem = await flow.ben.expect_modal("did not work")
-            assert "OpenAI does not accept the desk's credential" in problem.plain
+            assert "does not accept the desk's credential" in problem.plain
             assert "you can pick up again" in problem.plain
             assert "pick_up" in (await flow.ben.expect_message("Ready for you")).buttons
 
@@ -223,3 +224,15 @@ class TestTrouble:
         ):
             assert (await flow.sandbox.event(event)).acknowledged
         assert (await flow.ben.state())["home"] is None
+
+    async def test_a_links_seed_is_in_no_log(self, flow: World, caplog: pytest.LogCaptureFixture) -> None:
+        """Not at any level, of any library; nor is the bot's token."""
+        caplog.set_level(logging.DEBUG)
+        await flow.ben.click(await approved(flow), "pick_up")
+        [first] = (await flow.ben.expect(private(flow.ben))).urls
+        await flow.ben.click(await flow.ben.home(), "pick_up")
+        [second] = (await flow.ben.expect_modal("is ready")).urls
+        assert caplog.records
+        for secret in (first.partition("#")[2], second.partition("#")[2], flow.servers.bot_token):
+            assert len(secret) > 20
+            assert secret not in caplog.text

@@ -46,7 +46,7 @@ def grant_list(home: Home, *, said: str = "") -> Message:
         return {"text": home.unwelcome, "blocks": [section(home.unwelcome)]}
     top = [section(said)] if said else []
     living = sum(_open(story) for story in home.mine)
-    counted = f"You have {living} open request{'' if living == 1 else 's'} or keys." if living else "You have no keys."
+    counted = f"Your keys and requests: {living} open." if living else "You have no key, and asked for none."
     if home.queue:
         top.append(small(f"{len(home.queue)} waiting for your decision, on this app's Home."))
     return {"text": said or counted, "blocks": [*top, *_mine(home, room=MESSAGE_BLOCKS - len(top), ids=True)]}

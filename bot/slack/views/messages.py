@@ -2,8 +2,8 @@
 
 from bot.desk.grants import LINK_LIVES
 from bot.desk.model import Handover, NoticeKind, Ruling, Story
-from bot.desk.states import GrantState, KeyState, RequestState
-from bot.slack.text import mention, money, name, quoted, span, vendor, when
+from bot.desk.states import GrantState, RequestState
+from bot.slack.text import mention, money, name, quoted, span, when
 from bot.slack.views import standing
 from bot.slack.views.kit import Block, Message, actions, button, facts, section, small
 
@@ -93,7 +93,7 @@ def outcome(story: Story) -> Message:
 def lapsed(story: Story) -> Message:
     """To the holder: a link was not opened in time."""
     what = f"Your link was not opened within {span(LINK_LIVES)}"
-    return _told(story, what, f"Nobody saw the key behind it, and it is being revoked{_at(story)}.")
+    return _told(story, what, f"Nobody saw the key behind it, and the desk revokes it at {_provider(story)}.")
 
 
 def unacknowledged(story: Story) -> Message:
@@ -101,7 +101,7 @@ def unacknowledged(story: Story) -> Message:
     return _told(
         story,
         "Your link was opened, but the key was never shown",
-        f"To be safe, that key is being revoked{_at(story)}. If it was not you who opened the link, tell your operator.",
+        f"To be safe, the desk revokes that key at {_provider(story)}. If it was not you who opened the link, tell your operator.",
     )
 
 
@@ -161,8 +161,8 @@ def revoked(story: Story) -> str:
     """To whoever revoked."""
     if story.grant is None or story.grant.state is GrantState.ENDED:
         return f"Done: {standing.key_to(story.request.draft)} is over."
-    provider = vendor(story.request.draft.scope.provider)
-    return f"Done: {standing.key_to(story.request.draft)} is being revoked at {provider}, within seconds as a rule."
+    asked = standing.key_to(story.request.draft)
+    return f"Done: {asked} is being revoked at {_provider(story)}, within seconds as a rule."
 
 
 def note(text: str) -> Message:
@@ -215,9 +215,8 @@ def _why(story: Story) -> str:
     return quoted(story.request.draft.reason, standing.REASON_IN_LIST, lines=5)
 
 
-def _at(story: Story) -> str:
-    gone = story.key is not None and story.key.state is KeyState.REVOKED
-    return "" if gone else f" at {vendor(story.request.draft.scope.provider)}"
+def _provider(story: Story) -> str:
+    return name(story.request.draft.provider_name)
 
 
 def _first_line(text: str) -> str:

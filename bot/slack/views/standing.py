@@ -3,7 +3,7 @@
 from bot.desk.grants import LINK_LIVES
 from bot.desk.model import AppliedLimit, Draft, Enforcer, Grant, Ruling, Story
 from bot.desk.states import GrantState, RequestState
-from bot.slack.text import escaped, mention, money, name, quoted, span, vendor, when
+from bot.slack.text import escaped, mention, money, name, quoted, span, when
 from bot.slack.views.kit import Block, button, plain_text
 
 APPROVE, DENY, CANCEL, PICK_UP, REVOKE, ASK, OPEN_KEY = (
@@ -23,7 +23,7 @@ REASON_IN_LIST = 300
 
 def key_to(draft: Draft) -> str:
     """ "a key to search-prod at OpenAI" """
-    return f"a key to {name(draft.project_name)} at {name(vendor(draft.scope.provider))}"
+    return f"a key to {name(draft.project_name)} at {name(draft.provider_name)}"
 
 
 def key_named(draft: Draft) -> str:
@@ -32,21 +32,21 @@ def key_named(draft: Draft) -> str:
 
 
 def terms(draft: Draft) -> str:
-    """ "Chat · 7 days · $25 a month" """
+    """ "Chat completions · 7 days · $25 a month" """
     scope = draft.scope
     return f"{may_do(draft)} · {span(draft.duration)} · {money(scope.monthly_budget_cents)} a month"
 
 
 def may_do(draft: Draft) -> str:
     """The permission, in words."""
-    return name(draft.scope.permission.replace("_", " ").capitalize())
+    return name(draft.permission_name)
 
 
 def limit(applied: AppliedLimit, draft: Draft) -> str:
     """One limit, and who really holds the key to it."""
     who = {
-        Enforcer.KEY: f"{vendor(draft.scope.provider)} enforces it on the key",
-        Enforcer.PROJECT: f"{vendor(draft.scope.provider)} enforces it on the whole project, not on this key",
+        Enforcer.KEY: f"{name(draft.provider_name)} enforces it on the key",
+        Enforcer.PROJECT: f"{name(draft.provider_name)} enforces it on the whole project, not on this key",
         Enforcer.DESK: "Keydesk watches it and revokes the key",
         Enforcer.NOBODY: "agreed between you, enforced by nobody",
     }[applied.enforcer]
@@ -82,7 +82,7 @@ def progress(story: Story) -> str:
         case GrantState.ACTIVE:
             return f"{holder} has the key{_fingerprint(story)}{_until(grant)}."
         case GrantState.ENDING:
-            return f"{_ended(grant)} The key is being revoked at {vendor(grant.draft.scope.provider)}."
+            return f"{_ended(grant)} The key is being revoked at {name(grant.draft.provider_name)}."
         case GrantState.ENDED:
             return f"{_ended(grant)} {_no_key_lives(story)}"
 
@@ -109,7 +109,7 @@ def standing(story: Story) -> str:
         case GrantState.ACTIVE:
             return f"You have the key{_fingerprint(story)}{_until(grant)}."
         case GrantState.ENDING:
-            return f"{_ended(grant, you=True)} The key is being revoked at {vendor(grant.draft.scope.provider)}."
+            return f"{_ended(grant, you=True)} The key is being revoked at {name(grant.draft.provider_name)}."
         case GrantState.ENDED:
             return f"{_ended(grant, you=True)} {_no_key_lives(story)}"
 

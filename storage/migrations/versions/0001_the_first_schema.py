@@ -37,9 +37,11 @@ def upgrade() -> None:
     )
     op.create_table('requests',
     sa.Column('provider', sa.String(), nullable=False),
+    sa.Column('provider_name', sa.String(), nullable=False),
     sa.Column('project', sa.String(), nullable=False),
     sa.Column('project_name', sa.String(), nullable=False),
     sa.Column('permission', sa.String(), nullable=False),
+    sa.Column('permission_name', sa.String(), nullable=False),
     sa.Column('monthly_budget_cents', sa.BigInteger(), nullable=False),
     sa.Column('duration_seconds', sa.BigInteger(), nullable=False),
     sa.Column('reason', sa.Text(), nullable=False),
@@ -69,9 +71,11 @@ def upgrade() -> None:
     )
     op.create_table('grants',
     sa.Column('provider', sa.String(), nullable=False),
+    sa.Column('provider_name', sa.String(), nullable=False),
     sa.Column('project', sa.String(), nullable=False),
     sa.Column('project_name', sa.String(), nullable=False),
     sa.Column('permission', sa.String(), nullable=False),
+    sa.Column('permission_name', sa.String(), nullable=False),
     sa.Column('monthly_budget_cents', sa.BigInteger(), nullable=False),
     sa.Column('duration_seconds', sa.BigInteger(), nullable=False),
     sa.Column('reason', sa.Text(), nullable=False),

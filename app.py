@@ -43,7 +43,17 @@ log = logging.getLogger("keydesk")
 
 SWEEP_SECONDS = 15
 GRACE_SECONDS = 5  # how long requests under way may take at shutdown
-CHATTY = ("slack_sdk", "slack_bolt", "httpx", "httpcore", "aiohttp", "authlib", "apscheduler", "asyncio")
+CHATTY = (
+    "aiohttp",
+    "apscheduler",
+    "asyncio",
+    "authlib",
+    "httpcore",
+    "httpx",
+    "slack_bolt",
+    "slack_sdk",
+    "sqlalchemy",
+)
 
 
 class CannotStart(Exception):
@@ -309,7 +319,7 @@ def _migrate() -> int:
 def _log_to_stderr(level: str) -> None:
     logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
     for name in CHATTY:
-        # Below this they log whole requests: a link's URL is in the private answer to a pick-up.
+        # Below this they log whole requests and statements: a link's URL is in the private answer to a pick-up.
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
 
 

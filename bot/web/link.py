@@ -122,11 +122,11 @@ def _token(sent: dict[str, Any]) -> str:
 
 def _about(story: Story) -> dict[str, str | None]:
     """Which key this is, in people's words."""
-    scope = story.request.draft.scope
+    draft = story.request.draft
     return {
-        "provider": scope.provider,
-        "project": story.request.draft.project_name,
-        "permission": scope.permission.replace("_", " "),
+        "provider": draft.provider_name,
+        "project": draft.project_name,
+        "permission": draft.permission_name,
         "fingerprint": story.key.fingerprint if story.key else None,
         "expires_at": stamp(story.grant.expires_at) if story.grant and story.grant.expires_at else None,
     }
@@ -163,8 +163,8 @@ def _ending(link: Link, story: Story, who: SignedIn) -> Problem:
                 409,
                 "already_revealed",
                 f"A link shows its key once. This one did, {where}.",
-                "If you have the key, all is well. If it was not you, or the key is lost: "
-                "in Slack, `/apikey revoke` kills it and `/apikey request` asks for a new one.",
+                ("If the key is lost: " if here else "If that was you, all is well. If not, or if the key is lost: ")
+                + "in Slack, `/apikey revoke` kills it and `/apikey request` asks for a new one.",
             )
         case LinkState.CLAIMED if not here:
             return Problem(

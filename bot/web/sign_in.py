@@ -100,7 +100,7 @@ class SignIn:
             log.warning("a sign-in was refused: %s", type(error).__name__)
             return message_page(
                 "You are not signed in",
-                "The sign-in was cancelled, took too long, or was started in another tab. Your key still waits.",
+                "The sign-in was cancelled, took too long, or was started in another tab. Nothing was used up.",
                 status=400,
                 way=link,
                 way_label="Back to the link",
@@ -138,7 +138,7 @@ def _slack_is_away(link: str) -> Response:
     log.warning("Slack could not be asked to sign somebody in")
     return message_page(
         "Slack does not answer",
-        "So nobody can sign in right now. Your key still waits; try again in a minute.",
+        "So nobody can sign in right now. Nothing was used up; try again in a minute.",
         status=502,
         way=link,
         way_label="Back to the link",

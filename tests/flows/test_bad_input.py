@@ -4,11 +4,14 @@ import hashlib
 import hmac
 import time
 from datetime import timedelta
+from pathlib import Path
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
-from tests.flows.world import ASK, World
+from sandbox.server import Running
+from tests.flows.world import ASK, World, settings_for, world
 
 
 @pytest.fixture
@@ -70,6 +73,23 @@ async def test_a_project_that_vanished_between_form_and_submit(flow: World) -> N
     chosen = {"text": {"type": "plain_text", "text": "search-prod"}, "value": "proj_search"}
     ack = await flow.ben.submit(form, **{**ASK, "project": chosen})
     assert list(ack.errors) == ["project"]
+
+
+async def test_a_credential_that_the_provider_refuses(
+    servers: Running, mode: str, database_url: str, tmp_path: Path
+) -> None:
+    """Whoever asks hears whose turn it is, on the form, which keeps what was typed; `check` names the setting."""
+    good = settings_for(servers, mode=mode, database_url=database_url, folder=tmp_path)
+    settings = good.model_copy(update={"openai_admin_key": SecretStr("sk-admin-revoked")})
+    async with world(servers, settings) as flow:
+        await flow.ben.command("/apikey request")
+        form = await flow.ben.modal()
+        assert form is not None
+        chosen = {"text": {"type": "plain_text", "text": "search-prod"}, "value": "proj_search"}
+        ack = await flow.ben.submit(form, **{**ASK, "project": chosen})
+        assert list(ack.errors) == ["provider"]
+        assert "operator" in ack.errors["provider"]
+        assert await flow.acts() == []
 
 
 async def test_an_approver_who_left_cannot_decide(flow: World) -> None:

@@ -25,7 +25,7 @@ async def test_the_holder_reveals_their_key(desk: World) -> None:
         assert looked["about"] == {
             "provider": "openai",
             "project": "search-prod",
-            "permission": "chat",
+            "permission": "Chat",
             "fingerprint": "exa…wxyz",
             "expires_at": looked["about"]["expires_at"],
         }

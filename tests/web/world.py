@@ -171,7 +171,9 @@ class World:
             requester=holder,
             draft=Draft(
                 scope=Scope("openai", "proj_search", "chat", 2500),
+                provider_name="OpenAI",
                 project_name="search-prod",
+                permission_name="Chat completions",
                 duration=timedelta(days=7),
                 reason="Nightly evaluation",
             ),

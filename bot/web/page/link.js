@@ -11,6 +11,7 @@ const SLOW = 300; // a wait shorter than this is not worth a word
 const $ = (id) => document.getElementById(id);
 const { id, seed, wrong } = readLink();
 const when = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+const soon = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
 let member = null;
 let removeKey = null;
 
@@ -45,12 +46,12 @@ async function ready() {
   const link = await desk.link(id, "look");
   if (link.state === "over") {
     forgetSeed();
-    return message(link.message, link.next_step);
+    return message(...headed(link.message, link.next_step));
   }
   if (wrong) return message(wrong.title, wrong.next);
   describe(link.about);
   $("opens-until").textContent =
-    link.state === "open" ? `This link opens until ${when.format(new Date(link.opens_until))}.` : "";
+    link.state === "open" ? `This link opens until ${soon.format(new Date(link.opens_until))}.` : "";
   view("ready");
 }
 
@@ -61,9 +62,9 @@ async function showKey() {
     if (sealed.context.link !== id) throw new Error("the envelope is of another link");
     const key = await open(fromBase64url(sealed.envelope), seed, sealed.context);
     describe(sealed.about);
-    removeKey = present(key, say);
+    removeKey = present(key, (text) => ($("status").textContent = text));
     view("shown");
-    const until = when.format(new Date(sealed.lease_until));
+    const until = soon.format(new Date(sealed.lease_until));
     $("confirm").onclick = (event) => busy(event.currentTarget, "Trying…", () => confirm(token, until));
     await confirm(token, until);
   } catch (problem) {
@@ -121,10 +122,16 @@ function explain(problem) {
   }
   if (problem.status === 401) return view("signed-out");
   if (problem.status === 409) forgetSeed();
-  message(problem.message, problem.next, {
+  message(...headed(problem.message, problem.next), {
     retry: problem.status === 0 || problem.status >= 500 || problem.code === "csrf",
     other: problem.code === "not_yours" || problem.code === "not_welcome",
   });
+}
+
+/** The first sentence makes the heading. */
+function headed(text, next) {
+  const [, first, rest] = /^(.*?[.!?])(?: (.*))?$/s.exec(text) ?? [null, text, ""];
+  return [first.replace(/\.$/, ""), rest ? `${rest} ${next}` : next];
 }
 
 function message(title, next, { retry = false, other = false } = {}) {
@@ -140,7 +147,6 @@ function message(title, next, { retry = false, other = false } = {}) {
 function view(name) {
   document.querySelectorAll("main > section").forEach((section) => (section.hidden = section.id !== name));
   document.querySelectorAll(".name").forEach((place) => (place.textContent = member?.name ?? ""));
-  say("");
   const heading = $(name).querySelector("h1");
   document.title = `${heading.textContent} · Keydesk`;
   heading.focus();
@@ -151,7 +157,7 @@ function describe(about) {
     ["For", `${about.provider}, ${about.project}`],
     ["May use", about.permission],
     ["Works until", about.expires_at && when.format(new Date(about.expires_at))],
-    ["Known by", about.fingerprint],
+    ["Fingerprint", about.fingerprint],
   ].filter(([, what]) => what);
   for (const list of document.querySelectorAll(".about")) {
     list.replaceChildren(...rows.map(([name, what]) => {
@@ -171,10 +177,6 @@ function element(name, text) {
   const made = document.createElement(name);
   made.textContent = text;
   return made;
-}
-
-function say(text) {
-  $("status").textContent = text;
 }
 
 /** Runs what a button starts, once at a time; says so only when it takes a while. */

@@ -23,9 +23,9 @@ async def test_the_holder_reveals_their_key(desk: World) -> None:
         looked = (await ben.post(f"/api/links/{link_id}/look", {})).json()
         assert looked["state"] == "open"
         assert looked["about"] == {
-            "provider": "openai",
+            "provider": "OpenAI",
             "project": "search-prod",
-            "permission": "Chat",
+            "permission": "Chat completions",
             "fingerprint": "exa…wxyz",
             "expires_at": looked["about"]["expires_at"],
         }

@@ -1,0 +1,398 @@
+"""The desk, composed on a real store. Only what lies beyond the process is played: people, a vendor, Slack, the time."""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from bot.desk import envelope
+from bot.desk.approvers import Approvers
+from bot.desk.audit import Entry, verify
+from bot.desk.bell import Bell
+from bot.desk.door import Door
+from bot.desk.grants import Grants
+from bot.desk.ids import new_id
+from bot.desk.model import (
+    Actor,
+    AppliedLimit,
+    Draft,
+    Enforcer,
+    Grant,
+    Handover,
+    Home,
+    Key,
+    Link,
+    Minted,
+    Notice,
+    NoticeKind,
+    Permission,
+    Person,
+    Project,
+    Ruling,
+    Scope,
+    Sealed,
+    Secret,
+    Session,
+    Story,
+)
+from bot.desk.policy import load
+from bot.desk.requests import Requests
+from bot.desk.states import KeyState
+from bot.desk.watch import Watch
+from storage.store import SqlStore
+
+TEAM = "T0ACME"
+ANA, BEN, CARA, DEV = (Actor(TEAM, who) for who in ("U0ANA", "U0BEN", "U0CARA", "U0DEV"))
+GUEST, BOT, GONE, STRANGER, NOBODY = (Actor(TEAM, who) for who in ("U0GUS", "U0BOT", "U0OLD", "U0XAV", "U0NOBODY"))
+CHANNEL = "C0KEYS"
+LEADS = "S0LEADS"
+NOON = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+POLICY = f"""\
+version = 1
+approval_channel = "{CHANNEL}"
+manager_field = "Xf0MANAGER"
+
+[[rule]]
+name = "everyday keys"
+requesters = ["everyone"]
+provider = "openai"
+projects = ["*"]
+permissions = ["chat"]
+approvers = ["{LEADS}", "manager"]
+max_duration = "30d"
+max_monthly_budget = 200
+
+[[rule]]
+name = "all of it"
+requesters = ["{LEADS}"]
+provider = "openai"
+projects = ["*"]
+permissions = ["all"]
+approvers = ["U0ANA"]
+max_duration = "1d"
+max_monthly_budget = 50
+"""
+
+
+class SetClock:
+    """The time that the test says it is."""
+
+    def __init__(self) -> None:
+        self.now = NOON
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+class Workspace:
+    """The directory: Ana is Ben's manager, Cara and Dev are leads, and some whom the desk does not serve."""
+
+    def __init__(self) -> None:
+        self.people = {
+            person.id: person
+            for person in (
+                Person(ANA.id, TEAM, "Ana Ruiz"),
+                Person(BEN.id, TEAM, "Ben Okafor"),
+                Person(CARA.id, TEAM, "Cara Lindqvist"),
+                Person(DEV.id, TEAM, "Dev Patel"),
+                Person(GUEST.id, TEAM, "Gus Guest", guest=True),
+                Person(BOT.id, TEAM, "buildbot", bot=True),
+                Person(GONE.id, TEAM, "Old Timer", deleted=True),
+                Person(STRANGER.id, "T0OTHER", "Xavier Stranger", stranger=True),
+            )
+        }
+        self.groups = {LEADS: {CARA.id, DEV.id}}
+        self.managers = {BEN.id: ANA.id}
+
+    async def person(self, member: str, *, fresh: bool = False) -> Person | None:
+        """As known now."""
+        return self.people.get(member)
+
+    async def members(self, group: str) -> frozenset[str]:
+        """As known now."""
+        return frozenset(self.groups.get(group, ()))
+
+    async def manager(self, member: str, profile_field: str) -> str | None:
+        """As known now."""
+        return self.managers.get(member)
+
+
+class Gate:
+    """Stops whoever passes while it is shut, and says that somebody waits there."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+        self._open = asyncio.Event()
+        self._open.set()
+
+    def shut(self) -> None:
+        """The next to come waits."""
+        self.reached.clear()
+        self._open.clear()
+
+    def open(self) -> None:
+        """Whoever waits goes on."""
+        self._open.set()
+
+    async def passed(self) -> None:
+        """Returns once the gate is open."""
+        self.reached.set()
+        await self._open.wait()
+
+
+class Vendor:
+    """A provider whose keys are kept in memory: handle to marker, of the living.
+
+    Each fault in `mint_faults` and `revoke_faults` meets one call; a mint that `lands` leaves its key all the same.
+    """
+
+    name = "openai"
+    label = "OpenAI"
+    permissions = (Permission("chat", "Chat completions"), Permission("all", "Everything"))
+
+    def __init__(self) -> None:
+        self.living: dict[str, str] = {}
+        self.minted: list[str] = []
+        self.revoked: list[str] = []
+        self.looked_for: list[str] = []
+        self.mint_faults: list[Exception] = []
+        self.revoke_faults: list[Exception] = []
+        self.project_faults: list[Exception] = []
+        self.lands = False
+        self.at_mint = Gate()
+
+    async def projects(self) -> Sequence[Project]:
+        """One."""
+        if self.project_faults:
+            raise self.project_faults.pop(0)
+        return (Project("proj_search", "search-prod"),)
+
+    def land(self, marker: str) -> str:
+        """A key comes to be; its handle."""
+        handle = f"svc_{len(self.minted)}"
+        self.living[handle] = marker
+        self.minted.append(handle)
+        return handle
+
+    async def mint(self, *, marker: str, scope: Scope, lifetime: timedelta) -> Minted:
+        """Waits at the gate, meets its fault, or lands."""
+        await self.at_mint.passed()
+        if self.mint_faults:
+            fault = self.mint_faults.pop(0)
+            if self.lands:
+                self.land(marker)
+            raise fault
+        handle = self.land(marker)
+        return Minted(handle=handle, fingerprint=f"exa…{handle}", secret=Secret(f"example-{handle}"))
+
+    async def find(self, *, marker: str, project: str) -> Sequence[str]:
+        """The living that bear it."""
+        self.looked_for.append(marker)
+        return [handle for handle, borne in self.living.items() if borne == marker]
+
+    async def revoke(self, *, handle: str, project: str) -> None:
+        """Meets its fault, or the key is gone; one that is not there is gone."""
+        if self.revoke_faults:
+            raise self.revoke_faults.pop(0)
+        self.living.pop(handle, None)
+        self.revoked.append(handle)
+
+    def applied_limits(self, *, scope: Scope, lifetime: timedelta) -> tuple[AppliedLimit, ...]:
+        """One."""
+        return (AppliedLimit("expires in time", Enforcer.DESK),)
+
+    async def check(self) -> str:
+        """Fine."""
+        return "ok"
+
+    async def aclose(self) -> None:
+        """Nothing to close."""
+
+
+class Slack:
+    """The notifier: what was posted, by place; each entry is what stands there now."""
+
+    def __init__(self) -> None:
+        self.messages: dict[tuple[str, str], tuple[Notice, Story]] = {}
+        self.shows = 0
+        self.homes: dict[str, Home] = {}
+        self.faults: list[Exception] = []
+        self.at_show = Gate()
+
+    async def show(self, notice: Notice, story: Story) -> tuple[str, str]:
+        """Waits at the gate, meets its fault, or stands there."""
+        await self.at_show.passed()
+        if self.faults:
+            raise self.faults.pop(0)
+        self.shows += 1
+        place = (notice.channel or f"D-{notice.recipient}", notice.ts or f"{len(self.messages)}.0")
+        self.messages[place] = (notice, story)
+        return place
+
+    async def show_home(self, home: Home) -> None:
+        """Published."""
+        self.homes[home.member] = home
+
+    def standing(self, kind: NoticeKind, recipient: Actor | str | None = None) -> list[Story]:
+        """What the messages of a kind tell now."""
+        who = recipient.id if isinstance(recipient, Actor) else recipient
+        return [
+            story for notice, story in self.messages.values() if notice.kind is kind and who in (None, notice.recipient)
+        ]
+
+
+def draft(
+    *, days: int = 7, dollars: int = 25, permission: str = "chat", project: str = "proj_search", reason: str = "Evals"
+) -> Draft:
+    """An ask that policy allows to everybody, unless told otherwise."""
+    scope = Scope("openai", project, permission, dollars * 100)
+    return Draft(scope=scope, project_name="not believed", duration=timedelta(days=days), reason=reason)
+
+
+def pieces(url: str) -> tuple[str, bytes]:
+    """The link's id and its seed."""
+    link_id, _, seed = url.rpartition("/k/")[2].partition("#")
+    return link_id, envelope.base64.urlsafe_b64decode(seed + "=")
+
+
+def unsealed(url: str, sealed: Sealed) -> str:
+    """What the browser shows."""
+    _, seed = pieces(url)
+    return envelope.open_sealed(sealed.envelope, seed=seed, context=sealed.context).expose()
+
+
+class World:
+    """The desk and what it stands in. Several on one store are several processes on one database."""
+
+    def __init__(self, store: SqlStore, *, beside: "World | None" = None) -> None:
+        self.store = store
+        self.clock = beside.clock if beside else SetClock()
+        self.people = beside.people if beside else Workspace()
+        self.vendor = beside.vendor if beside else Vendor()
+        self.slack = beside.slack if beside else Slack()
+        self.bell = Bell()
+        door = Door(store=store, directory=self.people, clock=self.clock)
+        policy = load(POLICY, permissions={"openai": Vendor.permissions})
+        approvers = Approvers(policy=policy, directory=self.people, door=door)
+        self.requests = Requests(
+            store=store,
+            directory=self.people,
+            door=door,
+            approvers=approvers,
+            providers={"openai": self.vendor},
+            bell=self.bell,
+            clock=self.clock,
+            random=os.urandom,
+        )
+        self.grants = Grants(
+            store=store,
+            door=door,
+            approvers=approvers,
+            providers={"openai": self.vendor},
+            bell=self.bell,
+            clock=self.clock,
+            random=os.urandom,
+            public_url="https://desk.example",
+        )
+        self.watch = Watch(
+            store=store,
+            requests=self.requests,
+            grants=self.grants,
+            notifier=self.slack,
+            bell=self.bell,
+            clock=self.clock,
+            random=os.urandom,
+        )
+
+    # ---- the way of one request
+
+    async def asked(self, by: Actor = BEN, what: Draft | None = None) -> Story:
+        """Submitted."""
+        return await self.requests.submit(by, what or draft(), origin=new_id("v", os.urandom))
+
+    async def approved(self, by: Actor = BEN) -> Grant:
+        """Submitted, and approved by a lead."""
+        story = await self.asked(by)
+        approver = DEV if by == CARA else CARA
+        grant = (await self.requests.decide(approver, story.request.id, Ruling.APPROVE)).grant
+        assert grant is not None
+        return grant
+
+    async def picked_up(self, grant: Grant) -> Key:
+        """The intention stored; nothing minted."""
+        return await self.grants.pick_up(Actor(TEAM, grant.holder), grant.id, delivery=new_id("d", os.urandom))
+
+    async def delivering(self, grant: Grant | None = None) -> Handover:
+        """Minted and sealed, not opened."""
+        return await self.grants.issue(await self.picked_up(grant or await self.approved()))
+
+    async def active(self) -> Grant:
+        """Opened and acknowledged by its holder."""
+        handover = await self.delivering()
+        await self.claim(handover)
+        await self.acknowledge(handover)
+        return await self.grant(handover.grant)
+
+    async def claim(self, handover: Handover, session: str = "laptop", actor: Actor = BEN) -> Sealed:
+        """The page asks for the envelope."""
+        link_id, seed = pieces(handover.url)
+        return await self.grants.claim(Session(actor, session), link_id, envelope.access_token(seed))
+
+    async def acknowledge(self, handover: Handover, session: str = "laptop", actor: Actor = BEN) -> None:
+        """The page shows the key."""
+        link_id, seed = pieces(handover.url)
+        await self.grants.acknowledge(Session(actor, session), link_id, envelope.access_token(seed))
+
+    async def sweep(self, after: timedelta = timedelta()) -> None:
+        """Time passes, then every sweep runs once."""
+        self.clock.now += after
+        await self.watch.reconcile()
+        await self.watch.retire()
+        await self.watch.deliver()
+
+    # ---- what there is now
+
+    async def grant(self, grant: Grant) -> Grant:
+        """As stored."""
+        found = await self.store.read(lambda tx: tx.grant(TEAM, grant.id))
+        assert found is not None
+        return found
+
+    async def keys(self, grant: Grant) -> Sequence[Key]:
+        """All that the grant ever had, in the order of their intentions."""
+        keys = await self.store.read(lambda tx: tx.keys_of(TEAM, grant.id))
+        return sorted(keys, key=lambda key: key.intended_at)
+
+    async def key(self, key_id: str) -> Key:
+        """As stored."""
+        found = await self.store.read(lambda tx: tx.key(TEAM, key_id))
+        assert found is not None
+        return found
+
+    async def link(self, handover: Handover) -> Link:
+        """As stored."""
+        found = await self.store.read(lambda tx: tx.link(pieces(handover.url)[0]))
+        assert found is not None
+        return found
+
+    async def entries(self) -> Sequence[Entry]:
+        """The audit log."""
+        return (await self.store.audit_chain(TEAM))[0]
+
+    async def acts(self) -> list[str]:
+        """What the audit log says was done, in order."""
+        return [entry.act for entry in await self.entries()]
+
+    async def last_entry(self) -> Entry:
+        """The newest of the audit log."""
+        return (await self.entries())[-1]
+
+    async def must_hold(self) -> None:
+        """What is true after every story: the chain verifies, and no key lives that the desk thinks is gone."""
+        for team in await self.store.teams():
+            flaw = verify(*await self.store.audit_chain(team))
+            assert flaw is None, flaw
+        for marker in self.vendor.living.values():
+            key = await self.key(marker.removeprefix("keydesk-"))
+            assert key.state not in (KeyState.REVOKED, KeyState.VOID), f"{key.id} lives at the vendor"

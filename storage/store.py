@@ -177,10 +177,12 @@ class SqlTransaction:
     def record(self, *, team: str, at: datetime, actor: str, act: Act, subject: str, **detail: Any) -> Entry:
         """Appends to the chain, under the lock of its head's row."""
         heads = cast(Any, AuditHeadRow).__table__
-        self._insert_new(AuditHeadRow, team=team, size=0, leaf="")
-        lock = select(heads).where(heads.c.team == team).with_for_update()
-        row = self._db.execute(lock).mappings().one()
-        head = Head(row["size"], row["leaf"]) if row["size"] else None
+        lock = select(heads.c.size, heads.c.leaf).where(heads.c.team == team).with_for_update()
+        row = self._db.execute(lock).first()
+        if row is None:  # the team's first entry, and perhaps two of them at once
+            self._insert_new(AuditHeadRow, team=team, size=0, leaf="")
+            row = self._db.execute(lock).one()
+        head = Head(row.size, row.leaf) if row.size else None
         plain = {name: value.value if isinstance(value, Enum) else value for name, value in detail.items()}
         entry = chained(head, team=team, at=at, actor=actor, act=act, subject=subject, detail=plain)
         self._db.execute(

@@ -34,11 +34,12 @@ def provide() -> str:
     if path := find():
         return path
     as_root = [] if os.geteuid() == 0 else ["sudo", "--non-interactive"]
-    ways = [[[sys.executable, "-m", "playwright", "install", "--with-deps", "chromium"]]]
+    own = [sys.executable, "-m", "playwright"]
+    ways = [[[*own, "install", "chromium"], [*own, "install-deps", "chromium"]]]
     if shutil.which("apt-get"):
         ways.append([[*as_root, "apt-get", "update", "-qq"], [*as_root, "apt-get", "install", "-y", "-qq", "chromium"]])
     for way in ways:
-        print("No Chromium here yet. Getting one:", " ".join(way[-1]), flush=True)
+        print("No Chromium here yet. Getting one:", " ".join(way[0]), flush=True)
         try:
             for command in way:
                 subprocess.run(

@@ -293,6 +293,7 @@ class TestLies:
             {"nonce": None},
             {"aud": "another-app"},
             {"aud": ["another-app"]},
+            {"aud": "another-app", "azp": "client"},
             {"aud": None},
             {"azp": "another-app"},
             {"iss": "https://evil.example"},

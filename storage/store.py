@@ -33,6 +33,7 @@ from bot.desk.audit import Act, Entry, Head, chained
 from bot.desk.errors import Superseded
 from bot.desk.model import (
     AccessRequest,
+    Cause,
     Decision,
     Draft,
     Grant,
@@ -80,12 +81,18 @@ ENUMS: Mapping[tuple[type, str], type[Enum]] = {
     (Link, "state"): LinkState,
     (Decision, "ruling"): Ruling,
     (Notice, "kind"): NoticeKind,
+    (Grant, "ended_because"): Cause,
+    (Link, "closed_because"): Cause,
 }
 
 
 def table(thing: type) -> Any:
     """The table that a domain type rests in."""
     return cast(Any, ROWS[thing]).__table__
+
+
+def _plain(value: Any) -> Any:
+    return value.value if isinstance(value, Enum) else value
 
 
 def to_row(thing: Any) -> dict[str, Any]:
@@ -106,7 +113,7 @@ def to_row(thing: Any) -> dict[str, Any]:
                 "reason": value.reason,
             }
         else:
-            values[field.name] = value.value if isinstance(value, Enum) else value
+            values[field.name] = _plain(value)
     return values
 
 
@@ -122,7 +129,8 @@ def to_domain(kind: type[Thing], row: RowMapping) -> Thing:
             )
         else:
             enum = ENUMS.get((kind, field.name))
-            values[field.name] = enum(row[field.name]) if enum else row[field.name]
+            value = row[field.name]
+            values[field.name] = enum(value) if enum and value is not None else value
     return kind(**values)
 
 
@@ -150,7 +158,7 @@ class SqlTransaction:
         if to is not None and to not in MOVES[thing.state]:
             raise ValueError(f"no move leads from {thing.state!r} to {to!r}")
         rows = table(type(thing))
-        values = {**changes, "state": (to or thing.state).value}
+        values = {name: _plain(value) for name, value in {**changes, "state": to or thing.state}.items()}
         moved = self._db.execute(
             update(rows)
             .where(rows.c.team == thing.team, rows.c.id == thing.id, rows.c.state == thing.state.value)
@@ -183,7 +191,7 @@ class SqlTransaction:
             self._insert_new(AuditHeadRow, team=team, size=0, leaf="")
             row = self._db.execute(lock).one()
         head = Head(row.size, row.leaf) if row.size else None
-        plain = {name: value.value if isinstance(value, Enum) else value for name, value in detail.items()}
+        plain = {name: _plain(value) for name, value in detail.items()}
         entry = chained(head, team=team, at=at, actor=actor, act=act, subject=subject, detail=plain)
         self._db.execute(
             insert(cast(Any, AuditEntryRow).__table__).values(
@@ -245,15 +253,15 @@ class SqlTransaction:
         rows = table(Notice)
         return self._lease(Notice, (rows.c.shown < rows.c.wanted, rows.c.due_at <= now), now, until, limit)
 
-    def _lease(self, kind: type[Thing], due: tuple[Any, ...], now: datetime, until: datetime, limit: int) -> list[Thing]:
+    def _lease(
+        self, kind: type[Thing], due: tuple[Any, ...], now: datetime, until: datetime, limit: int
+    ) -> list[Thing]:
         rows = table(kind)
         query = select(rows).where(*due).order_by(rows.c.due_at).limit(limit).with_for_update(skip_locked=True)
         found = [to_domain(kind, row) for row in self._db.execute(query).mappings()]
         for thing in found:
             row = cast(Any, thing)
-            self._db.execute(
-                update(rows).where(rows.c.team == row.team, rows.c.id == row.id).values(due_at=until)
-            )
+            self._db.execute(update(rows).where(rows.c.team == row.team, rows.c.id == row.id).values(due_at=until))
         return found
 
     def _insert_new(self, row: type[SQLModel], **values: Any) -> bool:

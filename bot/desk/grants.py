@@ -29,6 +29,7 @@ from bot.desk.errors import (
 from bot.desk.ids import new_id
 from bot.desk.model import (
     Actor,
+    Cause,
     Context,
     Grant,
     Handover,
@@ -114,7 +115,7 @@ class Grants:
             if grant.state not in (GrantState.READY, GrantState.DELIVERING):
                 raise Superseded(_WHY_NOT_PICK_UP[grant.state], found=grant.state)
             if grant.state is GrantState.DELIVERING:
-                self._put_away(tx, grant, now, because="picked up again")
+                self._put_away(tx, grant, now, because=Cause.REPLACED)
             tx.add(key)
             tx.move(grant, GrantState.ISSUING, key_id=key.id)
             tx.redraw(grant.team, grant.request_id, now)
@@ -372,14 +373,14 @@ class Grants:
         def act(tx: Transaction) -> Story:
             grant = _present(tx.grant(actor.team, grant_id))
             if grant.state not in (GrantState.ENDING, GrantState.ENDED):
-                self.end(tx, grant, now, by=actor.id, because="revoked", recorded_as=Act.REVOKE_ASKED)
+                self.end(tx, grant, now, by=actor.id, because=Cause.REVOKED, recorded_as=Act.REVOKE_ASKED)
             return tell(tx, actor.team, grant.request_id, self._providers)
 
         story = await self._store.write(act)
         self._bell.ring()
         return story
 
-    def end(self, tx: Transaction, grant: Grant, now: datetime, *, by: str, because: str, recorded_as: Act) -> None:
+    def end(self, tx: Transaction, grant: Grant, now: datetime, *, by: str, because: Cause, recorded_as: Act) -> None:
         """Ends a grant: its link is closed, its living keys are to be revoked, and the holder is told."""
         self._put_away(tx, grant, now, because=because)
         living = self._living(tx, grant)
@@ -400,7 +401,7 @@ class Grants:
         if not living:
             tx.record(team=grant.team, at=now, actor=Actor.system(grant.team).id, act=Act.ENDED, subject=grant.id)
 
-    def take_back(self, tx: Transaction, link: Link, now: datetime, *, because: str, kind: NoticeKind) -> None:
+    def take_back(self, tx: Transaction, link: Link, now: datetime, *, because: Cause, kind: NoticeKind) -> None:
         """A link was not opened, or not acknowledged, in time: its key dies, its holder may pick up again."""
         grant = _present(tx.grant(link.team, link.grant_id))
         self._put_away(tx, grant, now, because=because)
@@ -409,7 +410,7 @@ class Grants:
         tx.redraw(grant.team, grant.request_id, now)
         tx.add(new_notice(kind, grant.team, grant.request_id, grant.holder, clock=self._clock, random=self._random))
 
-    def _put_away(self, tx: Transaction, grant: Grant, now: datetime, *, because: str) -> None:
+    def _put_away(self, tx: Transaction, grant: Grant, now: datetime, *, because: Cause) -> None:
         """The current key is to be revoked, and its link closed with the envelope destroyed."""
         key = tx.key(grant.team, grant.key_id) if grant.key_id else None
         if key is None or key.state not in (KeyState.MINTING, KeyState.SEALED, KeyState.LIVE):

@@ -110,6 +110,16 @@ class Decision:
     at: datetime
 
 
+class Cause(StrEnum):
+    """Why a link was closed unread, or a grant ended."""
+
+    LAPSED = "lapsed"  # nobody opened the link in time
+    UNACKNOWLEDGED = "unacknowledged"  # a page took the envelope and never said that it showed the key
+    REPLACED = "replaced"  # the holder picked up again
+    REVOKED = "revoked"  # the holder gave it back, or an approver took it
+    EXPIRED = "expired"  # its time is over
+
+
 @dataclass(frozen=True, slots=True)
 class Grant:
     """The standing right to a key. The clock of `expires_at` starts at pick-up; before it, it is None."""
@@ -125,7 +135,7 @@ class Grant:
     expires_at: datetime | None = None
     ended_at: datetime | None = None
     ended_by: str | None = None
-    ended_because: str | None = None
+    ended_because: Cause | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +177,7 @@ class Link:
     expires_at: datetime
     session: str | None = None
     lease_until: datetime | None = None
-    closed_because: str | None = None
+    closed_because: Cause | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,7 +106,8 @@ class Requests:
         )
 
         def act(tx: Transaction) -> Story:
-            if earlier := tx.request_from(actor.team, origin):
+            # Marking the form waits for whoever marks it in this moment; only then is their request there to be found.
+            if not tx.first_time(actor.team, origin, now) and (earlier := tx.request_from(actor.team, origin)):
                 return tell(tx, actor.team, earlier.id, self._providers)
             tx.add(request)
             tx.add(self._notice(NoticeKind.RECEIPT, request, actor.id))
@@ -203,6 +204,8 @@ class Requests:
             raise await self._door.refuse(actor, refusal, to=Act.CANCELLED, subject=request_id)
         if request.state is RequestState.CANCELLED:
             return story
+        if request.state is not RequestState.PENDING:
+            raise Superseded(f"This request is {request.state} already.", found=request.state)
 
         now = self._clock()
 

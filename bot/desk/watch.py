@@ -15,7 +15,7 @@ from bot.desk.audit import Act
 from bot.desk.bell import Bell
 from bot.desk.errors import NotThere, Superseded, Unavailable, Undeliverable
 from bot.desk.grants import Grants
-from bot.desk.model import Actor, Grant, Key, Link, Notice, NoticeKind
+from bot.desk.model import Actor, Cause, Grant, Key, Link, Notice, NoticeKind
 from bot.desk.ports import Clock, Notifier, Random, Store, Transaction
 from bot.desk.requests import Requests, new_notice
 from bot.desk.states import GrantState, LinkState
@@ -109,13 +109,13 @@ class Watch:
             tx,
             link,
             self._clock(),
-            because="not opened in time" if unread else "claimed, and never acknowledged",
+            because=Cause.LAPSED if unread else Cause.UNACKNOWLEDGED,
             kind=NoticeKind.LAPSED if unread else NoticeKind.UNACKNOWLEDGED,
         )
 
     def _expire(self, grant: Grant, tx: Transaction) -> None:
         by = Actor.system(grant.team).id
-        self._grants.end(tx, grant, self._clock(), by=by, because="expired", recorded_as=Act.EXPIRED)
+        self._grants.end(tx, grant, self._clock(), by=by, because=Cause.EXPIRED, recorded_as=Act.EXPIRED)
 
     async def retire(self) -> None:
         """Revokes at their providers what is to be revoked and due."""

@@ -11,7 +11,7 @@ from bot.desk import envelope
 from bot.desk.audit import stamp
 from bot.desk.errors import NotThere, Superseded
 from bot.desk.grants import Grants
-from bot.desk.model import Link, Story
+from bot.desk.model import Cause, Link, Story
 from bot.desk.states import GrantState, LinkState
 from bot.web.answers import PAGE, Problem
 from bot.web.sessions import Guard, SignedIn
@@ -133,14 +133,12 @@ def _about(story: Story) -> dict[str, str | None]:
 
 
 _CLOSED = {
-    "not opened in time": ("lapsed", "Nobody opened this link in time, so its key was taken back, unread."),
-    "claimed, and never acknowledged": (
-        "unacknowledged",
-        "This link was opened, but the page never confirmed that it showed the key. So the key was taken back.",
-    ),
-    "picked up again": ("replaced", "A newer link took the place of this one. The key behind this one was taken back."),
-    "revoked": ("revoked", "This key was revoked before the link was opened."),
-    "expired": ("expired", "The time of this key is over. It was taken back."),
+    Cause.LAPSED: "Nobody opened this link in time, so its key was taken back, unread.",
+    Cause.UNACKNOWLEDGED: "This link was opened, but the page never confirmed that it showed the key. "
+    "So the key was taken back.",
+    Cause.REPLACED: "A newer link took the place of this one. The key behind this one was taken back.",
+    Cause.REVOKED: "This key was revoked before the link was opened.",
+    Cause.EXPIRED: "The time of this key is over. It was taken back.",
 }
 _ONWARDS = {
     GrantState.READY: "Go back to Slack and pick up again: you get a new key.",
@@ -174,10 +172,9 @@ def _ending(link: Link, story: Story, who: SignedIn) -> Problem:
                 "Show the key there. If that is not you, in Slack `/apikey revoke` kills it at once. "
                 "If the key never shows there, it is taken back within minutes, and you can pick up again.",
             )
-        case LinkState.CLOSED:
-            code, message = _CLOSED.get(link.closed_because or "", ("closed", "This link was closed, unread."))
-            return Problem(409, code, message, onwards)
+        case LinkState.CLOSED if link.closed_because:
+            return Problem(409, link.closed_because, _CLOSED[link.closed_because], onwards)
         case _:
             # Its time is over, and no sweep has come by yet.
-            code, message = _CLOSED["claimed, and never acknowledged" if here else "not opened in time"]
-            return Problem(409, code, message, "Go back to Slack. In a moment you can pick up again there.")
+            cause = Cause.UNACKNOWLEDGED if here else Cause.LAPSED
+            return Problem(409, cause, _CLOSED[cause], "Go back to Slack. In a moment you can pick up again there.")

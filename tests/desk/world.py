@@ -1,6 +1,7 @@
 """The desk, composed on a real store. Only what lies beyond the process is played: people, a vendor, Slack, the time."""
 
 import asyncio
+import base64
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -253,7 +254,7 @@ def draft(
 def pieces(url: str) -> tuple[str, bytes]:
     """The link's id and its seed."""
     link_id, _, seed = url.rpartition("/k/")[2].partition("#")
-    return link_id, envelope.base64.urlsafe_b64decode(seed + "=")
+    return link_id, base64.urlsafe_b64decode(seed + "=")
 
 
 def unsealed(url: str, sealed: Sealed) -> str:
@@ -267,10 +268,10 @@ class World:
 
     def __init__(self, store: SqlStore, *, beside: "World | None" = None) -> None:
         self.store = store
-        self.clock = beside.clock if beside else SetClock()
-        self.people = beside.people if beside else Workspace()
-        self.vendor = beside.vendor if beside else Vendor()
-        self.slack = beside.slack if beside else Slack()
+        self.clock: SetClock = beside.clock if beside else SetClock()
+        self.people: Workspace = beside.people if beside else Workspace()
+        self.vendor: Vendor = beside.vendor if beside else Vendor()
+        self.slack: Slack = beside.slack if beside else Slack()
         self.bell = Bell()
         door = Door(store=store, directory=self.people, clock=self.clock)
         policy = load(POLICY, permissions={"openai": Vendor.permissions})

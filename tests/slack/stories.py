@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from bot.desk.model import (
     AccessRequest,
     AppliedLimit,
+    Cause,
     Decision,
     Draft,
     Enforcer,
@@ -79,7 +80,7 @@ def denied(draft: Draft = DRAFT, reason: str = "Use the shared sandbox project")
     return replace(story, request=replace(story.request, state=RequestState.DENIED), decision=decision)
 
 
-def granted(state: GrantState, draft: Draft = DRAFT, *, by: str = "U0BEN", because: str = "revoked") -> Story:
+def granted(state: GrantState, draft: Draft = DRAFT, *, by: str = "U0BEN", because: Cause = Cause.REVOKED) -> Story:
     """Said yes to, and gone on until here."""
     story = pending(draft)
     over = state in (GrantState.ENDING, GrantState.ENDED)
@@ -148,7 +149,7 @@ def every() -> Iterator[tuple[str, Story]]:
         yield f"denied-{words}", denied(draft, HOSTILE if words == "hostile" else "Not now")
         for state in GrantState:
             yield f"{state}-{words}", granted(state, draft)
-    yield "expired", granted(GrantState.ENDED, because="expired", by="system")
+    yield "expired", granted(GrantState.ENDED, because=Cause.EXPIRED, by="system")
     yield "taken", granted(GrantState.ENDING, by="U0ANA")
     yield "never-made", replace(granted(GrantState.ENDED), key=None)
     yield "no-limits", replace(pending(), limits=())

@@ -1,7 +1,7 @@
 """Where a request stands, in words, and the buttons that its state offers."""
 
 from bot.desk.grants import LINK_LIVES
-from bot.desk.model import AppliedLimit, Draft, Enforcer, Grant, Ruling, Story
+from bot.desk.model import AppliedLimit, Cause, Draft, Enforcer, Grant, Ruling, Story
 from bot.desk.states import GrantState, RequestState
 from bot.slack.text import escaped, mention, money, name, quoted, span, when
 from bot.slack.views.kit import Block, button, plain_text
@@ -172,7 +172,7 @@ def _until(grant: Grant) -> str:
 
 def _ended(grant: Grant, *, you: bool = False) -> str:
     at = f" {when(grant.ended_at)}" if grant.ended_at else ""
-    if grant.ended_because == "expired":
+    if grant.ended_because is Cause.EXPIRED:
         return f"Expired{at}."
     if you and grant.ended_by == grant.holder:
         return f"You revoked it{at}."

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -214,7 +215,7 @@ async def test_an_approver_who_left_the_group_cannot_decide_any_more(world: Worl
 
 
 @pytest.mark.parametrize("became", [{"deleted": True}, {"guest": True}, {"team": "T0OTHER"}])
-async def test_who_left_since_asking_is_not_granted_anything(world: World, became: dict[str, bool]) -> None:
+async def test_who_left_since_asking_is_not_granted_anything(world: World, became: dict[str, Any]) -> None:
     """A requester who may not hold keys any more can be denied, not approved."""
     request = (await world.asked()).request
     world.people.people[BEN.id] = replace(world.people.people[BEN.id], **became)

@@ -1,7 +1,8 @@
 """The store: transactions as plain functions, on SQLite and on PostgreSQL.
 
-SQLite has one writer thread and immediate transactions, so a writer never waits for another inside the database;
-PostgreSQL has a small pool. Both run the same statements.
+Writing transactions run one after the other: on SQLite by its nature, on PostgreSQL under an advisory lock, whichever
+process they come from. So each sees all that was written before it, no two wait for each other's rows, and of two that
+look before they write the second sees what the first did. Both databases run the same statements.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from sqlalchemy import (
     case,
     create_engine,
     event,
+    func,
     insert,
     literal,
     or_,
@@ -63,6 +65,7 @@ from storage.tables import (
 T = TypeVar("T")
 Thing = TypeVar("Thing", AccessRequest, Decision, Grant, Key, Link, Notice)
 
+LOCK = 0x6B657973  # "keys": the advisory lock of PostgreSQL's writers
 BUSY_MILLISECONDS = 10_000  # how long SQLite waits for another process's transaction
 THREADS = 8
 
@@ -183,14 +186,10 @@ class SqlTransaction:
         )
 
     def record(self, *, team: str, at: datetime, actor: str, act: Act, subject: str, **detail: Any) -> Entry:
-        """Appends to the chain, under the lock of its head's row."""
+        """Appends to the chain."""
         heads = cast(Any, AuditHeadRow).__table__
-        lock = select(heads.c.size, heads.c.leaf).where(heads.c.team == team).with_for_update()
-        row = self._db.execute(lock).first()
-        if row is None:  # the team's first entry, and perhaps two of them at once
-            self._insert_new(AuditHeadRow, team=team, size=0, leaf="")
-            row = self._db.execute(lock).one()
-        head = Head(row.size, row.leaf) if row.size else None
+        row = self._db.execute(select(heads.c.size, heads.c.leaf).where(heads.c.team == team)).first()
+        head = Head(row.size, row.leaf) if row else None
         plain = {name: _plain(value) for name, value in detail.items()}
         entry = chained(head, team=team, at=at, actor=actor, act=act, subject=subject, detail=plain)
         self._db.execute(
@@ -206,7 +205,10 @@ class SqlTransaction:
                 leaf=entry.leaf,
             )
         )
-        self._db.execute(update(heads).where(heads.c.team == team).values(size=entry.index + 1, leaf=entry.leaf))
+        now: dict[str, Any] = {"size": entry.index + 1, "leaf": entry.leaf}
+        self._db.execute(
+            update(heads).where(heads.c.team == team).values(now) if row else insert(heads).values(team=team, **now)
+        )
         return entry
 
     def shown(self, notice: Notice, *, channel: str | None, ts: str | None) -> None:
@@ -257,7 +259,7 @@ class SqlTransaction:
         self, kind: type[Thing], due: tuple[Any, ...], now: datetime, until: datetime, limit: int
     ) -> list[Thing]:
         rows = table(kind)
-        query = select(rows).where(*due).order_by(rows.c.due_at).limit(limit).with_for_update(skip_locked=True)
+        query = select(rows).where(*due).order_by(rows.c.due_at).limit(limit)
         found = [to_domain(kind, row) for row in self._db.execute(query).mappings()]
         for thing in found:
             row = cast(Any, thing)
@@ -368,24 +370,25 @@ class SqlTransaction:
 class SqlStore:
     """Implements `bot.desk.ports.Store` on SQLite and PostgreSQL."""
 
-    def __init__(self, *, writing: Engine, reading: Engine, writers: int) -> None:
+    def __init__(self, *, writing: Engine, reading: Engine) -> None:
         self._writing = writing
         self._reading = reading
-        self._writer = ThreadPoolExecutor(writers, thread_name_prefix="store-write")
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="store-write")
         self._reader = ThreadPoolExecutor(THREADS, thread_name_prefix="store-read")
 
     @classmethod
     def open(cls, url: str) -> "SqlStore":
         """A store on the database behind `sqlite:///…` or `postgresql://…`; connects when it is first used."""
         if url.startswith("sqlite"):
-            # In SQLite several writers gain nothing and wait for each other inside the database.
-            return cls(writing=_sqlite(url, "BEGIN IMMEDIATE"), reading=_sqlite(url, "BEGIN"), writers=1)
+            return cls(writing=_sqlite(url, "BEGIN IMMEDIATE"), reading=_sqlite(url, "BEGIN"))
         pool: dict[str, Any] = {"pool_size": THREADS, "max_overflow": 0, "pool_pre_ping": True}
-        engine = create_engine(engine_url(url), isolation_level="READ COMMITTED", **pool)
+        # What runs after the lock must see what was committed before it: a snapshot for each statement, not an older one.
+        writing = create_engine(engine_url(url), isolation_level="READ COMMITTED", **pool)
+        event.listen(writing, "begin", lambda connection: connection.execute(select(func.pg_advisory_xact_lock(LOCK))))
         snapshot = create_engine(
             engine_url(url), isolation_level="REPEATABLE READ", execution_options={"postgresql_readonly": True}, **pool
         )
-        return cls(writing=engine, reading=snapshot, writers=THREADS)
+        return cls(writing=writing, reading=snapshot)
 
     async def write(self, act: Callable[[Transaction], T]) -> T:
         """Runs `act` in one durable transaction: all of it, or, when it raises, nothing."""

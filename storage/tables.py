@@ -235,7 +235,7 @@ class AuditEntryRow(SQLModel, table=True):
 
 
 class AuditHeadRow(SQLModel, table=True):
-    """How long a team's chain is, and what it ends with; its row is the chain's lock."""
+    """How long a team's chain is, and what it ends with."""
 
     __tablename__ = "audit_heads"
     team: str = Field(primary_key=True)

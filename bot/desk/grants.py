@@ -402,7 +402,13 @@ class Grants:
             tx.record(team=grant.team, at=now, actor=Actor.system(grant.team).id, act=Act.ENDED, subject=grant.id)
 
     def take_back(self, tx: Transaction, link: Link, now: datetime, *, because: Cause, kind: NoticeKind) -> None:
-        """A link was not opened, or not acknowledged, in time: its key dies, its holder may pick up again."""
+        """A link was not opened, or not acknowledged, in time: its key dies, its holder may pick up again.
+
+        Raises `Superseded` when the holder moved on since `link` was read.
+        """
+        found = _present(tx.link(link.id))
+        if found.state is not link.state:
+            raise Superseded("The holder was faster.", found=found.state)
         grant = _present(tx.grant(link.team, link.grant_id))
         self._put_away(tx, grant, now, because=because)
         if grant.state is GrantState.DELIVERING:

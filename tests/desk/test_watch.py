@@ -1,0 +1,366 @@
+"""What time and the world do: sweeps that put right what was left, and messages that are kept current."""
+
+import asyncio
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from bot.desk import grants, watch
+from bot.desk.audit import Act
+from bot.desk.errors import ProviderRateLimited, ProviderTransient, Superseded, Unavailable, Undeliverable
+from bot.desk.model import Cause, NoticeKind, Ruling
+from bot.desk.states import GrantState, KeyState, LinkState, RequestState
+from tests.desk.world import ANA, BEN, CARA, DEV, GUEST, LEADS, MINUTE, TEAM, World
+
+MOMENT = timedelta(microseconds=1)
+
+
+# ---- links
+
+
+async def test_a_link_nobody_opened_is_closed_and_its_key_revoked(world: World) -> None:
+    """After fifteen minutes: not before, and the holder is told and can pick up again."""
+    handover = await world.delivering()
+    await world.sweep(after=grants.LINK_LIVES - MOMENT)
+    assert (await world.link(handover)).state is LinkState.OPEN
+    await world.sweep(after=MOMENT)
+    link = await world.link(handover)
+    assert (link.state, link.envelope, link.closed_because) == (LinkState.CLOSED, None, Cause.LAPSED)
+    assert world.vendor.living == {}
+    assert (await world.grant(handover.grant)).state is GrantState.READY
+    assert len(world.slack.standing(NoticeKind.LAPSED, BEN)) == 1
+    again = await world.delivering(handover.grant)
+    await world.claim(again)
+    await world.acknowledge(again)
+    assert (await world.grant(handover.grant)).state is GrantState.ACTIVE
+
+
+async def test_a_claim_that_nobody_acknowledged_kills_the_key(world: World) -> None:
+    """Whoever took the envelope and never showed it may have kept it: after the lease the key is revoked."""
+    handover = await world.delivering()
+    await world.claim(handover)
+    await world.sweep(after=grants.LEASE - MOMENT)
+    assert (await world.link(handover)).state is LinkState.CLAIMED
+    await world.sweep(after=MOMENT)
+    link = await world.link(handover)
+    assert (link.state, link.envelope, link.closed_because) == (LinkState.CLOSED, None, Cause.UNACKNOWLEDGED)
+    assert world.vendor.living == {}
+    assert (await world.grant(handover.grant)).state is GrantState.READY
+    assert len(world.slack.standing(NoticeKind.UNACKNOWLEDGED, BEN)) == 1
+    with pytest.raises(Superseded):
+        await world.acknowledge(handover)
+
+
+async def test_a_revealed_link_is_left_alone(world: World) -> None:
+    """Neither its fifteen minutes nor the lease end what was acknowledged."""
+    grant = await world.active()
+    await world.sweep(after=grants.LINK_LIVES + grants.LEASE)
+    assert (await world.grant(grant)).state is GrantState.ACTIVE
+    assert len(world.vendor.living) == 1
+
+
+# ---- mints
+
+
+@pytest.mark.parametrize("landed", [True, False], ids=["landed", "did-not-land"])
+async def test_a_pick_up_whose_process_died_is_put_right(world: World, landed: bool) -> None:
+    """The intention is found, the marker looked for, the holder told; whether or not the mint had landed."""
+    grant = await world.approved()
+    key = await world.picked_up(grant)
+    if landed:
+        world.vendor.land(key.marker)
+    await world.sweep(after=watch.STALLED_AFTER)
+    assert (await world.grant(grant)).state is GrantState.ISSUING
+    await world.sweep(after=MOMENT)
+    assert (await world.grant(grant)).state is GrantState.READY
+    assert world.vendor.looked_for == [key.marker]
+    assert (await world.key(key.id)).state is (KeyState.REVOKED if landed else KeyState.REVOKING)
+    assert world.vendor.living == {}
+    assert len(world.slack.standing(NoticeKind.UNFINISHED, BEN)) == 1
+    assert (await world.delivering(grant)).grant.state is GrantState.DELIVERING
+
+
+async def test_a_mint_under_way_is_not_taken_for_a_dead_one(world: World) -> None:
+    """A sweep may come by at any moment; the desk's patience ends before a mint counts as stalled."""
+    assert grants.MINT_PATIENCE < watch.STALLED_AFTER < grants.QUARANTINE
+    grant = await world.approved()
+    key = await world.picked_up(grant)
+    await world.sweep(after=grants.MINT_PATIENCE)
+    assert (await world.grants.issue(key)).grant.state is GrantState.DELIVERING
+
+
+# ---- the end of a grant
+
+
+async def test_a_grant_ends_when_its_time_is_up(world: World) -> None:
+    """Counted from the pick-up; the key dies at the provider, and the holder is told."""
+    grant = await world.active()
+    assert grant.expires_at is not None
+    await world.sweep(after=grant.draft.duration - MOMENT)
+    assert (await world.grant(grant)).state is GrantState.ACTIVE
+    await world.sweep(after=MOMENT)
+    ended = await world.grant(grant)
+    assert (ended.state, ended.ended_by, ended.ended_because) == (GrantState.ENDED, "system", Cause.EXPIRED)
+    assert world.vendor.living == {}
+    assert len(world.slack.standing(NoticeKind.ENDED, BEN)) == 1
+    assert (await world.acts())[-3:] == [Act.EXPIRED, Act.REVOKED, Act.ENDED]
+
+
+async def test_two_processes_sweep_at_once_and_everything_happens_once(world: World, other: World) -> None:
+    """Lapsed links, stalled mints and expired grants, found by two sweeps at the same moment."""
+    expired = await world.active()
+    world.clock.now += expired.draft.duration
+    lapsed, stalled = await world.delivering(), await world.approved()
+    await world.picked_up(stalled)
+    world.clock.now += grants.LINK_LIVES
+    await asyncio.gather(world.watch.reconcile(), other.watch.reconcile())
+    await asyncio.gather(world.watch.retire(), other.watch.retire())
+    await asyncio.gather(world.watch.deliver(), other.watch.deliver())
+    assert world.vendor.living == {}
+    assert sorted(world.vendor.revoked) == sorted(world.vendor.minted)
+    acts = await world.acts()
+    assert [acts.count(act) for act in (Act.EXPIRED, Act.LINK_CLOSED, Act.PICK_UP_BROKEN, Act.ENDED)] == [1, 1, 1, 1]
+    for kind in (NoticeKind.ENDED, NoticeKind.LAPSED, NoticeKind.UNFINISHED):
+        assert len(world.slack.standing(kind, BEN)) == 1
+    states = [(await world.grant(grant)).state for grant in (expired, lapsed.grant, stalled)]
+    assert states == [GrantState.ENDED, GrantState.READY, GrantState.READY]
+
+
+async def test_two_keys_of_a_grant_that_die_at_once_end_it(world: World, other: World) -> None:
+    """Each process writes down one of the two; whichever comes second ends the grant."""
+    for _ in range(3):
+        grant = await world.approved()
+        first = await world.delivering(grant)
+        await world.delivering(first.grant)
+        await world.grants.revoke(BEN, grant.id)
+        one, two = await world.store.write(lambda tx: tx.lease_keys(world.clock.now, world.clock.now + MINUTE, 9))
+        await asyncio.gather(world.grants.carry_out(one), other.grants.carry_out(two))
+        assert (await world.grant(grant)).state is GrantState.ENDED
+
+
+# ---- revoking at the provider
+
+
+async def test_a_revocation_that_fails_is_tried_later_and_later(world: World) -> None:
+    """ "Revoked" is written only after the provider said so; until then the grant is ending."""
+    grant = await world.active()
+    await world.grants.revoke(BEN, grant.id)
+    key_id = (await world.keys(grant))[0].id
+    for attempt in range(12):
+        world.vendor.revoke_faults.append(ProviderTransient("down"))
+        await world.watch.retire()
+        key = await world.key(key_id)
+        wait = min(grants.FIRST_RETRY * 2 ** min(attempt, 10), grants.LONGEST_RETRY)
+        assert (key.state, key.attempts, key.due_at) == (KeyState.REVOKING, attempt + 1, world.clock.now + wait)
+        world.clock.now += wait - MOMENT
+        await world.watch.retire()
+        assert (await world.key(key_id)).attempts == attempt + 1
+        world.clock.now += MOMENT
+    assert (await world.grant(grant)).state is GrantState.ENDING
+    await world.watch.retire()
+    assert (await world.grant(grant)).state is GrantState.ENDED
+    assert (await world.acts()).count(Act.REVOKED) == 1
+
+
+async def test_a_provider_that_asks_to_wait_is_given_its_time(world: World) -> None:
+    """What it says counts when it is longer than the desk's own pause."""
+    grant = await world.active()
+    await world.grants.revoke(BEN, grant.id)
+    world.vendor.revoke_faults.append(ProviderRateLimited("slow down", retry_after=77.5))
+    await world.watch.retire()
+    assert (await world.keys(grant))[0].due_at == world.clock.now + timedelta(seconds=77.5)
+    await world.sweep(after=timedelta(seconds=77.5))
+    assert (await world.grant(grant)).state is GrantState.ENDED
+
+
+async def test_a_key_whose_process_died_while_revoking_is_taken_over(world: World, other: World) -> None:
+    """Its lease runs out, and whoever looks next revokes it; again is harmless."""
+    grant = await world.active()
+    await world.grants.revoke(BEN, grant.id)
+    until = world.clock.now + watch.LEASE
+    (leased,) = await world.store.write(lambda tx: tx.lease_keys(world.clock.now, until, 9))
+    await other.watch.retire()
+    assert world.vendor.revoked == []
+    world.clock.now = until
+    await other.watch.retire()
+    assert (await world.grant(grant)).state is GrantState.ENDED
+    with pytest.raises(Superseded):  # the first process comes back, too late
+        await world.grants.carry_out(leased)
+    assert (await world.acts()).count(Act.REVOKED) == 1
+
+
+# ---- messages
+
+
+async def test_every_copy_is_kept_current_and_posted_once(world: World) -> None:
+    """A decision changes the posted cards; none is posted a second time."""
+    request = (await world.asked()).request
+    await world.watch.deliver()
+    places = set(world.slack.messages)
+    await world.requests.decide(CARA, request.id, Ruling.APPROVE)
+    await world.watch.deliver()
+    assert {story.request.state for story in world.slack.standing(NoticeKind.APPROVAL)} == {RequestState.APPROVED}
+    assert len(world.slack.standing(NoticeKind.APPROVAL)) == 4
+    assert set(world.slack.messages) - places == {
+        place for place, (notice, _) in world.slack.messages.items() if notice.kind is NoticeKind.OUTCOME
+    }
+    shows = world.slack.shows
+    await world.watch.deliver()
+    assert world.slack.shows == shows
+
+
+async def test_a_message_that_changes_while_it_is_posted_is_posted_once(world: World, other: World) -> None:
+    """A decision falls while the cards are under way to Slack: they are brought up to date, not posted twice."""
+    request = (await world.asked()).request
+    world.slack.at_show.shut()
+    posting = asyncio.create_task(world.watch.deliver())
+    await world.slack.at_show.reached.wait()
+    await other.requests.decide(CARA, request.id, Ruling.APPROVE)
+    world.slack.at_show.reached.clear()
+    taking_over = asyncio.create_task(other.watch.deliver())
+    await world.slack.at_show.reached.wait()  # it shows the outcome, the one message nobody holds yet
+    world.slack.at_show.open()
+    await asyncio.gather(posting, taking_over)
+    await world.watch.deliver()
+    kinds = sorted(notice.kind for notice, _ in world.slack.messages.values())
+    assert kinds == [*[NoticeKind.APPROVAL] * 4, NoticeKind.OUTCOME, NoticeKind.RECEIPT]
+    assert {story.request.state for _, story in world.slack.messages.values()} == {RequestState.APPROVED}
+
+
+async def test_a_message_that_fails_is_tried_later_and_later(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """Slack being down loses nothing: every message arrives once it is back."""
+    await world.asked()
+    world.slack.faults = [ConnectionError("down")] * 5
+    await world.watch.deliver()
+    assert world.slack.messages == {}
+    await world.sweep(after=watch.FIRST_RETRY - MOMENT)
+    assert world.slack.messages == {}
+    world.slack.faults = [ConnectionError("down")] * 5
+    await world.sweep(after=MOMENT)
+    await world.sweep(after=2 * watch.FIRST_RETRY - MOMENT)
+    assert world.slack.messages == {}
+    await world.sweep(after=MOMENT)
+    assert len(world.slack.messages) == 5
+    assert "will be tried again" in caplog.text
+
+
+async def test_a_change_while_a_message_is_put_off_does_not_hurry_it(world: World) -> None:
+    """A redraw leaves the pause as it is; what is shown after it is the newest."""
+    request = (await world.asked()).request
+    world.slack.faults = [ConnectionError("down")] * 5
+    await world.watch.deliver()
+    await world.requests.cancel(BEN, request.id)
+    await world.watch.deliver()
+    assert world.slack.messages == {}
+    await world.sweep(after=watch.FIRST_RETRY)
+    assert {story.request.state for _, story in world.slack.messages.values()} == {RequestState.CANCELLED}
+
+
+async def test_whom_slack_does_not_reach_any_more_holds_nobody_up(world: World) -> None:
+    """An undeliverable message is given up; the others arrive."""
+    await world.asked()
+    world.slack.faults = [Undeliverable("no such channel")]
+    await world.watch.deliver()
+    assert len(world.slack.messages) == 4
+    await world.sweep(after=timedelta(hours=1))
+    assert len(world.slack.messages) == 4
+
+
+async def test_homes_are_redrawn_for_whom_something_changed(world: World) -> None:
+    """Requester and deciders see the new state in their Homes; a channel has none."""
+    request = (await world.asked()).request
+    await world.watch.deliver()
+    assert set(world.slack.homes) == {BEN.id, ANA.id, CARA.id, DEV.id}
+    assert [story.request.id for story in world.slack.homes[CARA.id].queue] == [request.id]
+    await world.requests.decide(CARA, request.id, Ruling.DENY, "Not now")
+    await world.watch.deliver()
+    assert world.slack.homes[CARA.id].queue == ()
+    assert world.slack.homes[BEN.id].mine[0].request.state is RequestState.DENIED
+
+
+@pytest.mark.parametrize("fault", [Undeliverable("gone"), Unavailable("Slack does not answer"), ValueError("a defect")])
+async def test_a_home_that_cannot_be_drawn_holds_no_message_up(
+    world: World, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    """Opening it draws it anew; the messages have been posted and are not posted again."""
+
+    async def fail(home: Any) -> None:
+        raise fault
+
+    monkeypatch.setattr(world.slack, "show_home", fail)
+    await world.asked()
+    await world.watch.deliver()
+    assert len(world.slack.messages) == 5
+    await world.watch.deliver()
+    assert world.slack.shows == 5
+
+
+async def test_an_approver_who_became_a_guest_gets_no_queue(world: World) -> None:
+    """The Home says why it is empty, whatever group the guest was put in."""
+    world.people.groups[LEADS].add(GUEST.id)
+    await world.asked()
+    home = await world.requests.home(GUEST)
+    assert home.unwelcome
+    assert home.queue == ()
+    await world.watch.deliver()
+    assert world.slack.standing(NoticeKind.APPROVAL, GUEST) == []
+
+
+# ---- the bell
+
+
+async def test_an_act_is_followed_up_at_once(world: World) -> None:
+    """The bell of a submission brings the cards out, and a revocation kills the key, with no sweep in between."""
+    grant = await world.active()
+    running = asyncio.create_task(world.watch.run())
+    world.slack.at_show.shut()
+    await world.grants.revoke(BEN, grant.id)
+    await world.slack.at_show.reached.wait()
+    world.slack.at_show.open()
+    async with asyncio.timeout(10):
+        while (await world.grant(grant)).state is not GrantState.ENDED:
+            pass
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+    assert world.vendor.living == {}
+
+
+async def test_one_failed_pass_does_not_end_all_of_them(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A sweep that meets a defect is logged, and the next ring runs it again."""
+    grant = await world.active()
+    await world.grants.revoke(BEN, grant.id)
+    whole, failed = world.grants.carry_out, asyncio.Event()
+
+    async def broken(key: Any) -> None:
+        monkeypatch.setattr(world.grants, "carry_out", whole)
+        failed.set()
+        raise ValueError("a defect")
+
+    monkeypatch.setattr(world.grants, "carry_out", broken)
+    running = asyncio.create_task(world.watch.run())
+    await failed.wait()
+    world.clock.now += watch.LEASE
+    async with asyncio.timeout(10):
+        while (await world.grant(grant)).state is not GrantState.ENDED:
+            await world.watch.reconcile()
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+    assert "a sweep failed" in caplog.text
+
+
+async def test_nothing_to_do_leaves_nothing_behind(world: World) -> None:
+    """Sweeps over a desk at rest write no entry and ask the provider nothing."""
+    await world.active()
+    before = await world.entries()
+    await world.sweep()
+    shows = world.slack.shows
+    await world.sweep(after=MINUTE)
+    assert await world.entries() == before
+    assert world.slack.shows == shows
+    assert (await world.store.teams()) == [TEAM]

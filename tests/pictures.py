@@ -38,7 +38,9 @@ async def main() -> None:
         database = f"sqlite:///{folder}/desk.db"
         settings = settings_for(servers, mode="socket", database_url=database, folder=Path(folder))
         async with world(servers, settings), async_playwright() as playwright:
-            browser = await playwright.chromium.launch(executable_path=chromium.provide(), args=chromium.arguments())
+            browser = await playwright.chromium.launch(
+                executable_path=await asyncio.to_thread(chromium.provide), args=chromium.arguments()
+            )
             story = Story(browser, servers.base_url, snap)
             ben = await story.person("U0BEN", "C0GENERAL")
             ana = await story.person("U0ANA", "D0ANA")

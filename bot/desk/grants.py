@@ -7,7 +7,7 @@ with its audit entry, and the carrying out, which lasts until the provider said 
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -159,7 +159,7 @@ class Grants:
             return await self._seal(grant, key, minted)
         except Superseded:
             # Revoked, or given up by a sweep, while the provider was minting: the key must not live on unknown.
-            await self._store.write(lambda tx: tx.know_handle(key, minted.handle, minted.fingerprint, self._clock()))
+            await self._store.write(lambda tx: self._minted_too_late(tx, key, minted))
             self._bell.ring()
             raise
 
@@ -218,6 +218,23 @@ class Grants:
         self._bell.ring()
         url = f"{self._public_url}/k/{link_id}#{envelope.base64url(seed)}"
         return Handover(url=url, expires_at=expires_at, grant=delivering)
+
+    def _minted_too_late(self, tx: Transaction, key: Key, minted: Minted) -> None:
+        now = self._clock()
+        tx.know_handle(key, minted.handle, minted.fingerprint, now)
+        tx.record(
+            team=key.team,
+            at=now,
+            actor=Actor.system(key.team).id,
+            act=Act.MINTED,
+            subject=key.id,
+            grant=key.grant_id,
+            provider=key.provider,
+            project=key.project,
+            handle=minted.handle,
+            fingerprint=minted.fingerprint,
+            link=None,
+        )
 
     async def _break_off(self, key: Key, *, certain: bool, because: str) -> None:
         now = self._clock()
@@ -447,7 +464,7 @@ class Grants:
         """
         now = self._clock()
         try:
-            outcome = await self._revoke_at_provider(key, now)
+            outcome, handles = await self._revoke_at_provider(key, now)
         except ProviderError as error:
             wait = min(FIRST_RETRY * 2 ** min(key.attempts, 10), LONGEST_RETRY)
             if isinstance(error, ProviderRateLimited):
@@ -458,11 +475,11 @@ class Grants:
         if outcome is None:
             await self._store.write(lambda tx: tx.move(key, due_at=now + FIRST_RETRY * 6, attempts=key.attempts + 1))
             return
-        await self._store.write(lambda tx: self._gone(tx, key, outcome, now))
+        await self._store.write(lambda tx: self._gone(tx, key, outcome, handles, now))
         self._bell.ring()
 
-    async def _revoke_at_provider(self, key: Key, now: datetime) -> KeyState | None:
-        """REVOKED, VOID when it never was, or None when only time can tell."""
+    async def _revoke_at_provider(self, key: Key, now: datetime) -> tuple[KeyState | None, Sequence[str]]:
+        """REVOKED, VOID when it never was, or None when only time can tell; and the handles that were revoked."""
         provider = self._providers.get(key.provider)
         if provider is None:
             raise ProviderError(f"provider {key.provider} is not set up")
@@ -470,15 +487,15 @@ class Grants:
         for handle in handles:
             await provider.revoke(handle=handle, project=key.project)
         if handles:
-            return KeyState.REVOKED
-        return KeyState.VOID if now >= key.intended_at + QUARANTINE else None
+            return KeyState.REVOKED, handles
+        return (KeyState.VOID if now >= key.intended_at + QUARANTINE else None), handles
 
-    def _gone(self, tx: Transaction, key: Key, outcome: KeyState, now: datetime) -> None:
+    def _gone(self, tx: Transaction, key: Key, outcome: KeyState, handles: Sequence[str], now: datetime) -> None:
         by = Actor.system(key.team).id
         done: dict[str, Any] = {"team": key.team, "at": now, "actor": by}
         tx.move(key, outcome, due_at=None)
         act = Act.REVOKED if outcome is KeyState.REVOKED else Act.VOIDED
-        tx.record(**done, act=act, subject=key.id, grant=key.grant_id, provider=key.provider, handle=key.handle)
+        tx.record(**done, act=act, subject=key.id, grant=key.grant_id, provider=key.provider, handle=" ".join(handles))
         grant = _present(tx.grant(key.team, key.grant_id))
         if grant.state is GrantState.ENDING and not self._living(tx, grant):
             tx.move(grant, GrantState.ENDED)

@@ -1,5 +1,6 @@
 """The main job in a real browser: from the form to the decrypted key, and what a link that was damaged says."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from tests.flows.world import World, settings_for, world
 async def browser() -> AsyncIterator[Browser]:
     """A headless Chromium."""
     async with async_playwright() as playwright:
-        yield await playwright.chromium.launch(executable_path=chromium.provide(), args=chromium.arguments())
+        yield await playwright.chromium.launch(
+            executable_path=await asyncio.to_thread(chromium.provide), args=chromium.arguments()
+        )
 
 
 @pytest.fixture

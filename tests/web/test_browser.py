@@ -21,7 +21,9 @@ INCOMPLETE = "This link is not complete"
 async def browser() -> AsyncIterator[Browser]:
     """A headless Chromium."""
     async with async_playwright() as playwright:
-        yield await playwright.chromium.launch(executable_path=await asyncio.to_thread(chromium.provide), args=chromium.arguments())
+        yield await playwright.chromium.launch(
+            executable_path=await asyncio.to_thread(chromium.provide), args=chromium.arguments()
+        )
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The vectors of the envelope once more, through the page's own script in a real browser."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,9 @@ NOT_BASE64URL = [
 async def test_the_page_reads_the_vectors(desk: World) -> None:
     """Every derived value; every good envelope opens to the byte, every bad one is refused as damaged."""
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=await asyncio.to_thread(chromium.provide), args=chromium.arguments())
+        browser = await playwright.chromium.launch(
+            executable_path=await asyncio.to_thread(chromium.provide), args=chromium.arguments()
+        )
         page = await browser.new_page()
         await page.goto(f"{desk.url}/k/x")
         read = await page.evaluate(READ, CASES)

@@ -55,6 +55,6 @@ $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV) || { echo "This Python cannot make a virtual environment. Mend: on Debian and Ubuntu, apt-get install python3-venv"; exit 1; }
 
 $(VENV)/.%: requirements/%.txt | $(VENV)/bin/python
-	@echo "Setting up ($*): once, about half a minute."
+	@echo "Setting up ($*): once, within a minute."
 	@$(PIP) requirements/$*.txt
 	@touch $@

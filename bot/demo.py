@@ -50,7 +50,7 @@ WELCOME = """
       {url}
 
   Three things to try:
-    1. As Ben, type  /apikey request  in #general and fill in the form.
+    1. As Ben, type  /apikey request  in #general. Choose "Chat completions", say why.
     2. Switch to Ana (top left). Approve Ben's request in her messages from Keydesk.
     3. Back as Ben, press "Pick up key", open the link, sign in as Ben, show the key.
        Try it in the panel on the right. Then /apikey revoke, and try it again.

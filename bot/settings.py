@@ -139,6 +139,8 @@ def _line(flaw: Any) -> str:
     name = str(flaw["loc"][0]).upper() if flaw["loc"] else ""
     said = str(flaw["msg"]).removeprefix("Value error, ")
     match flaw["type"]:
+        case "missing" if name == "SESSION_SECRET":
+            return f"{name} is missing. Mend: SESSION_SECRET=$(openssl rand -base64 32), in .env."
         case "missing":
             return f"{name} is missing. Mend: set it in .env; docs/operating.md says where to find it."
         case "value_error":

@@ -158,7 +158,7 @@ def _policy(settings: Settings, vendors: Mapping[str, Provider]) -> tuple[str, P
     file = settings.policy_file
     try:
         text = file.read_text(encoding="utf-8")
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         mend = f"cp policy.example.toml {file}, and put your own ids in"
         raise CannotStart(f"{file} (POLICY_FILE) cannot be read. Mend: {mend}.") from None
     permissions = {name: vendor.permissions for name, vendor in vendors.items()}

@@ -93,7 +93,7 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
             directory = skin.SlackDirectory(client=client, team=team, clock=lambda: datetime.now(UTC))
             await lint_people(policy, directory=directory, team=team, text=text, source=source)
         yield Finding(True, f"policy: {source}, rules: {', '.join(rule.name for rule in policy.file.rule)}")
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         yield Finding(False, f"policy: {source} cannot be read. Mend: cp policy.example.toml {source}, put your ids in")
     except PolicyFlaw as flaw:
         for line in str(flaw).splitlines():

@@ -381,9 +381,11 @@ class SqlStore:
         """A store on the database behind `sqlite:///…` or `postgresql://…`; connects when it is first used."""
         if url.startswith("sqlite"):
             return cls(writing=_sqlite(url, "BEGIN IMMEDIATE"), reading=_sqlite(url, "BEGIN"))
-        pool: dict[str, Any] = {"pool_size": THREADS, "max_overflow": 0, "pool_pre_ping": True}
+        pool: dict[str, Any] = {"pool_size": THREADS, "max_overflow": 0, "pool_pre_ping": True, "hide_parameters": True}
         # What runs after the lock must see what was committed before it: a snapshot for each statement, not an older one.
-        writing = create_engine(engine_url(url), isolation_level="READ COMMITTED", **pool)
+        # A replica that freezes with the lock in hand must not stop the others for longer than this.
+        patience = {"connect_timeout": 5, "options": f"-c idle_in_transaction_session_timeout={BUSY_MILLISECONDS}"}
+        writing = create_engine(engine_url(url), isolation_level="READ COMMITTED", connect_args=patience, **pool)
         event.listen(writing, "begin", lambda connection: connection.execute(select(func.pg_advisory_xact_lock(LOCK))))
         snapshot = create_engine(
             engine_url(url), isolation_level="REPEATABLE READ", execution_options={"postgresql_readonly": True}, **pool
@@ -446,7 +448,9 @@ class SqlStore:
 
 def _sqlite(url: str, begin: str) -> Engine:
     """An engine that begins its transactions itself: the driver's own way would begin late, at the first write."""
-    engine = create_engine(engine_url(url), connect_args={"timeout": BUSY_MILLISECONDS / 1000}, pool_size=THREADS)
+    engine = create_engine(
+        engine_url(url), connect_args={"timeout": BUSY_MILLISECONDS / 1000}, pool_size=THREADS, hide_parameters=True
+    )
 
     def connect(connection: Any, _: Any) -> None:
         connection.isolation_level = None

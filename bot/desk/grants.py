@@ -350,7 +350,7 @@ class Grants:
             link = _present(tx.link(link_id))
             if link.state is LinkState.REVEALED:
                 return
-            if link.state is not LinkState.CLAIMED:
+            if link.state is not LinkState.CLAIMED or link.session != session.id:
                 raise Superseded("The time to show this key is over.", found=link.state)
             tx.move(link, LinkState.REVEALED, envelope=None)
             tx.move(_present(tx.key(link.team, link.key_id)), KeyState.LIVE)
@@ -382,7 +382,10 @@ class Grants:
         await self._door.admit(actor, to=Act.REVOKE_ASKED, subject=grant_id)
         grant = await self._grant(actor.team, grant_id)
         holder = Actor(grant.team, grant.holder)
-        if actor.id != grant.holder and actor.id not in await self._approvers.deciders(holder, grant.draft):
+        decision = await self._store.read(lambda tx: tx.decision(grant.team, grant.request_id))
+        # Who approved may take it back whatever today's policy says: the holder may have left, or the rule changed.
+        own = {grant.holder, decision.approver if decision else grant.holder}
+        if actor.id not in own and actor.id not in await self._approvers.deciders(holder, grant.draft):
             refusal = NotAllowed("Only its holder or an approver can revoke a key.")
             raise await self._door.refuse(actor, refusal, to=Act.REVOKE_ASKED, subject=grant_id)
         now = self._clock()

@@ -84,8 +84,11 @@ class Watch:
         self._bell.ring()
 
     async def _settle(self, act: Callable[[Transaction], None]) -> None:
-        with suppress(Superseded):  # another process, or the holder, was faster
-            await self._store.write(act)
+        try:
+            with suppress(Superseded):  # another process, or the holder, was faster
+                await self._store.write(act)
+        except Exception:
+            log.exception("one item of a sweep failed; the others go on")
 
     def _unfinished(self, key: Key, tx: Transaction) -> None:
         now = self._clock()
@@ -123,8 +126,11 @@ class Watch:
             await asyncio.gather(*(self._retire(key) for key in keys))
 
     async def _retire(self, key: Key) -> None:
-        with suppress(Superseded):  # another process wrote it down first
-            await self._grants.carry_out(key)
+        try:
+            with suppress(Superseded):  # another process wrote it down first
+                await self._grants.carry_out(key)
+        except Exception:
+            log.exception("revoking %s failed; its lease ends, and it is tried again", key.id)
 
     async def deliver(self) -> None:
         """Posts, or brings up to date, every notice that is due; then the Homes of those it went to."""

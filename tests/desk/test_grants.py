@@ -546,3 +546,16 @@ async def test_a_pick_up_while_a_sweep_looks_goes_on(world: World) -> None:
     key = await world.picked_up(handover.grant)
     assert await taken_back_too_late(world, overdue) == key
     assert (await world.grants.issue(key)).grant.state is GrantState.DELIVERING
+
+
+async def test_who_approved_may_revoke_whatever_todays_policy_says(world: World) -> None:
+    """The holder left, so policy names nobody for them any more: their key must not be out of everybody's reach."""
+    grant = await world.active()
+    story = await world.requests.story(grant.team, grant.request_id)
+    assert story.decision is not None
+    del world.people.people[grant.holder]
+    world.people.managers.clear()
+    world.people.groups[LEADS].clear()
+    ended = await world.grants.revoke(Actor(grant.team, story.decision.approver), grant.id)
+    assert ended.grant is not None
+    assert ended.grant.state is GrantState.ENDING

@@ -394,18 +394,14 @@ class SqlStore:
 
     async def write(self, act: Callable[[Transaction], T]) -> T:
         """Runs `act` in one durable transaction: all of it, or, when it raises, nothing."""
-        return await self._run(self._writer, self._writing, act)
+        return await _run(self._writer, self._writing, lambda connection: act(SqlTransaction(connection)))
 
     async def read(self, look: Callable[[Transaction], T]) -> T:
         """Runs `look` against one consistent snapshot."""
-        return await self._run(self._reader, self._reading, look)
+        return await self._look(lambda connection: look(SqlTransaction(connection)))
 
-    async def _run(self, executor: ThreadPoolExecutor, engine: Engine, work: Callable[[Transaction], T]) -> T:
-        def run() -> T:
-            with engine.begin() as connection:
-                return work(SqlTransaction(connection))
-
-        return await asyncio.get_running_loop().run_in_executor(executor, run)
+    async def _look(self, look: Callable[[Connection], T]) -> T:
+        return await _run(self._reader, self._reading, look)
 
     async def audit_chain(self, team: str) -> tuple[Sequence[Entry], Head | None]:
         """The team's whole chain and its head, of one moment."""
@@ -424,13 +420,6 @@ class SqlStore:
         query = select(heads.c.team).union(select(entries.c.team))
         return await self._look(lambda connection: sorted(connection.execute(query).scalars()))
 
-    async def _look(self, look: Callable[[Connection], T]) -> T:
-        def run() -> T:
-            with self._reading.begin() as connection:
-                return look(connection)
-
-        return await asyncio.get_running_loop().run_in_executor(self._reader, run)
-
     async def ping(self) -> None:
         """Raises unless the database answers and has the newest schema."""
         await self._look(require_head)
@@ -444,6 +433,16 @@ class SqlStore:
         self._reader.shutdown()
         self._writing.dispose()
         self._reading.dispose()
+
+
+async def _run(executor: ThreadPoolExecutor, engine: Engine, work: Callable[[Connection], T]) -> T:
+    """Runs `work` in a transaction on a thread of the executor."""
+
+    def run() -> T:
+        with engine.begin() as connection:
+            return work(connection)
+
+    return await asyncio.get_running_loop().run_in_executor(executor, run)
 
 
 def _sqlite(url: str, begin: str) -> Engine:

@@ -214,6 +214,7 @@ async def _serving(pages: Any, listener: socket.socket) -> AsyncIterator[None]:
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     server = _Server(config)
+    listener.listen(config.backlog)  # from here on nobody is refused, even before the server's first turn
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         yield
@@ -273,7 +274,7 @@ async def until_stopped() -> None:
 
 async def _run() -> int:
     settings = load_settings()
-    _log_to_stderr(settings.log_level)
+    log_to_stderr(settings.log_level)
     async with running(settings) as desk:
         ways = [
             *(["Socket Mode"] if settings.slack_app_token else []),
@@ -285,7 +286,7 @@ async def _run() -> int:
 
 
 async def _demo(data: Path, port: int) -> int:
-    _log_to_stderr("warning")
+    log_to_stderr("warning")
     async with demo.workspace(data, port=port) as workspace, running(workspace.settings):
         print(workspace.welcome, flush=True)
         await until_stopped()
@@ -316,7 +317,8 @@ def _migrate() -> int:
     return 0
 
 
-def _log_to_stderr(level: str) -> None:
+def log_to_stderr(level: str) -> None:
+    """Logs from this level on, except where libraries would log requests and statements whole."""
     logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
     for name in CHATTY:
         # Below this they log whole requests and statements: a link's URL is in the private answer to a pick-up.

@@ -142,9 +142,33 @@ class Sandbox:
         """Asks every Socket Mode connection to reconnect."""
         await self.post("reconnect")
 
-    async def ratelimit(self, method: str, *, times: int = 1, retry_after: int = 1) -> None:
-        """The next `times` calls of the method are answered 429."""
-        await self.post("ratelimit", method=method, times=times, retry_after=retry_after)
+    async def drop(self) -> None:
+        """Breaks every Socket Mode connection."""
+        await self.post("drop")
+
+    async def disturb(self, kind: str = "*", *, times: int = 1, copies: int = 1, held: bool = False) -> None:
+        """The next `times` deliveries of the kind are sent in copies at once, or held back until `release`."""
+        await self.post("disturb", kind=kind, times=times, copies=copies, held=held)
+
+    async def fault(self, target: str, call: str = "*", *, times: int | None = 1, **what: Any) -> None:
+        """What goes wrong with the next calls of "slack" or "openai"; see `sandbox.faults.Fault`."""
+        await self.post("fault", target=target, call=call, times=times, **what)
+
+    async def down(self, target: str) -> None:
+        """Nobody hears anything of "slack" or "openai" until `mend`."""
+        await self.fault(target, times=None, cut=True)
+
+    async def mend(self, target: str | None = None) -> None:
+        """Takes the faults of a target away, or all."""
+        await self.post("mend", target=target)
+
+    async def release(self) -> list[Ack]:
+        """Lets held calls go on, and delivers what was held back, the last first."""
+        return [_ack(told) for told in (await self.post("release"))["acks"]]
+
+    async def ratelimit(self, method: str, *, times: int = 1, retry_after: float = 1) -> None:
+        """The next `times` calls of Slack's method are answered 429."""
+        await self.fault("slack", method, times=times, status=429, retry_after=retry_after)
 
     async def patch_member(self, user_id: str, **fields: Any) -> None:
         """Changes fields of a member, of the profile, or custom profile fields (`Xf…`)."""
@@ -158,10 +182,10 @@ class Sandbox:
         """Says who is in a channel."""
         await self.post(f"channels/{channel_id}", members=list(members))
 
-    async def set_app(self, *, request_url: str | None = None, redirect_urls: Sequence[str] | None = None) -> None:
-        """Where deliveries go (None: Socket Mode), and where a sign-in may lead back to."""
+    async def set_app(self, *, request_urls: Sequence[str] = (), redirect_urls: Sequence[str] | None = None) -> None:
+        """Where deliveries go by turns (nowhere: Socket Mode), and where a sign-in may lead back to."""
         redirects = {} if redirect_urls is None else {"redirect_urls": list(redirect_urls)}
-        await self.post("app", request_url=request_url, **redirects)
+        await self.post("app", request_urls=list(request_urls), **redirects)
 
     async def set_project(self, project_id: str, status: str) -> None:
         """Makes a project of the pretend OpenAI "archived" or "active"."""

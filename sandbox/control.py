@@ -9,7 +9,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from sandbox.delivery import Deliveries, Retry, SocketMode
+from sandbox.delivery import Deliveries, Disturbance, Retry, SocketMode
+from sandbox.faults import Fault, Faults
 from sandbox.interactions import Interactions
 from sandbox.openai import PretendOpenAI
 from sandbox.openid import OpenId
@@ -48,6 +49,7 @@ class Control:
         web_api: WebApi,
         open_id: OpenId,
         openai: PretendOpenAI,
+        faults: Faults,
     ) -> None:
         self._workspace = workspace
         self._interactions = interactions
@@ -56,6 +58,7 @@ class Control:
         self._web_api = web_api
         self._open_id = open_id
         self._openai = openai
+        self._faults = faults
         self.routes: list[BaseRoute] = [
             _route("GET", "state", self._state),
             _route("GET", "wait", self._wait),
@@ -76,7 +79,11 @@ class Control:
             _route("POST", "openai/projects/{id}", self._set_project),
             _route("POST", "redeliver", self._redeliver),
             _route("POST", "reconnect", self._reconnect),
-            _route("POST", "ratelimit", self._ratelimit),
+            _route("POST", "drop", self._drop),
+            _route("POST", "disturb", self._disturb),
+            _route("POST", "release", self._release),
+            _route("POST", "fault", self._fault),
+            _route("POST", "mend", self._mend),
             _route("POST", "clock", self._clock),
         ]
 
@@ -107,7 +114,8 @@ class Control:
 
     async def _record(self, asked: Json) -> Json:
         deliveries = [delivery.as_json() for delivery in self._deliveries.record]
-        return {"calls": list(self._web_api.record), "deliveries": deliveries}
+        faults = {"faults": list(self._faults.record), "held": self._faults.waiting}
+        return {"calls": list(self._web_api.record), "deliveries": deliveries, **faults}
 
     async def _command(self, asked: Json) -> Json:
         return (await self._interactions.command(asked["as"], asked["channel"], asked["text"])).as_json()
@@ -152,8 +160,8 @@ class Control:
         return (await self._interactions.event(asked["event"])).as_json()
 
     async def _app(self, asked: Json) -> Json:
-        if "request_url" in asked:
-            self._deliveries.request_url = asked["request_url"]
+        if "request_urls" in asked:
+            self._deliveries.request_urls = asked["request_urls"]
         if "redirect_urls" in asked:
             self._open_id.redirect_urls = asked["redirect_urls"]
         self._workspace.changed()
@@ -189,8 +197,24 @@ class Control:
         await self._sockets.ask_to_reconnect()
         return DONE
 
-    async def _ratelimit(self, asked: Json) -> Json:
-        self._web_api.throttle(asked["method"], times=asked["times"], retry_after=asked["retry_after"])
+    async def _drop(self, asked: Json) -> Json:
+        self._sockets.drop()
+        return DONE
+
+    async def _disturb(self, asked: Json) -> Json:
+        self._deliveries.disturb(Disturbance(**asked))
+        return DONE
+
+    async def _release(self, asked: Json) -> Json:
+        self._faults.release()
+        return {**DONE, "acks": [ack.as_json() for ack in await self._deliveries.release()]}
+
+    async def _fault(self, asked: Json) -> Json:
+        self._faults.add(Fault(**asked))
+        return DONE
+
+    async def _mend(self, asked: Json) -> Json:
+        self._faults.mend(asked.get("target"))
         return DONE
 
     async def _clock(self, asked: Json) -> Json:

@@ -1,4 +1,7 @@
-"""How the workspace reaches the app: signed HTTP, or Socket Mode. Every delivery is recorded."""
+"""How the workspace reaches the app: signed HTTP, or Socket Mode. Every delivery is recorded.
+
+Deliveries can be disturbed: sent several times at once, or held back until they are released, the last first.
+"""
 
 import asyncio
 import hashlib
@@ -7,7 +10,7 @@ import json
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -64,12 +67,23 @@ class Delivery:
         return {**vars(self), "retry": self.retry and vars(self.retry)}
 
 
+@dataclass
+class Disturbance:
+    """What happens to the next `times` deliveries of a kind ("*": any): sent in `copies` at once, or `held` back."""
+
+    kind: str = "*"
+    times: int = 1
+    copies: int = 1
+    held: bool = False
+
+
 class SocketMode:
     """The app's open websockets. Each envelope goes to one of them, in turn."""
 
     def __init__(self, changed: Callable[[], None]) -> None:
         self._changed = changed
         self._tickets: set[str] = set()
+        self._dropped = asyncio.Event()
         self._open: list[WebSocket] = []
         self._waiting: dict[str, tuple[WebSocket, asyncio.Future[Ack]]] = {}
 
@@ -102,16 +116,24 @@ class SocketMode:
         }
         try:
             await socket.send_json(hello)
-            while True:
-                self._hear(await socket.receive_json())
-        except (WebSocketDisconnect, ValueError):
-            pass
+            hearing = asyncio.create_task(self._listen(socket))
+            dropped = asyncio.create_task(self._dropped.wait())
+            await asyncio.wait({hearing, dropped}, return_when=asyncio.FIRST_COMPLETED)
+            dropped.cancel()
+            if not hearing.done():
+                hearing.cancel()
+                await socket.close(1011)
         finally:
             self._open.remove(socket)
             for holder, answer in list(self._waiting.values()):
                 if holder is socket and not answer.done():
                     answer.set_result(Ack(False, error="connection_closed"))
             self._changed()
+
+    async def _listen(self, socket: WebSocket) -> None:
+        with suppress(WebSocketDisconnect, ValueError):
+            while True:
+                self._hear(await socket.receive_json())
 
     def _hear(self, message: Any) -> None:
         if not isinstance(message, dict):
@@ -150,6 +172,11 @@ class SocketMode:
         for socket in list(self._open):
             await socket.send_json({"type": "disconnect", "reason": "refresh_requested", "debug_info": {}})
 
+    def drop(self) -> None:
+        """Every connection breaks, without a warning."""
+        self._dropped.set()
+        self._dropped = asyncio.Event()
+
     async def close(self) -> None:
         """Closes every websocket."""
         for socket in list(self._open):
@@ -158,10 +185,13 @@ class SocketMode:
 
 
 class Deliveries:
-    """Delivers to `request_url`, or through Socket Mode where that is None."""
+    """Delivers to the `request_urls` by turns, or through Socket Mode where there are none."""
 
     def __init__(self, *, signing_secret: str, sockets: SocketMode, ack_seconds: float) -> None:
-        self.request_url: str | None = None
+        self.request_urls: list[str] = []
+        self._turn = 0
+        self._disturbances: list[Disturbance] = []
+        self._held: list[tuple[str, Json]] = []
         self.record: deque[Delivery] = deque(maxlen=RECORD_KEPT)
         self._signing_secret = signing_secret
         self._sockets = sockets
@@ -171,18 +201,43 @@ class Deliveries:
     @property
     def connected(self) -> bool:
         """Whether deliveries have somewhere to go."""
-        return self.request_url is not None or self._sockets.connections > 0
+        return bool(self.request_urls) or self._sockets.connections > 0
 
-    async def send(self, kind: str, body: Json, retry: Retry | None = None) -> Ack:
+    def disturb(self, disturbance: Disturbance) -> None:
+        """From now on."""
+        self._disturbances.append(disturbance)
+
+    async def send(self, kind: str, body: Json) -> Ack:
         """Delivers, and waits for the acknowledgement as long as Slack does."""
-        mode = "http" if self.request_url else "socket"
+        met = next((one for one in self._disturbances if one.kind in ("*", kind)), None)
+        if met is None:
+            return await self._deliver(kind, body, None)
+        met.times -= 1
+        if met.times <= 0:
+            self._disturbances.remove(met)
+        if met.held:
+            self._held.append((kind, body))
+            return Ack(False, error="operation_timeout")
+        again = (Retry(number, "http_timeout") for number in range(1, met.copies))
+        first, *_ = await asyncio.gather(*(self._deliver(kind, body, retry) for retry in (None, *again)))
+        return first
+
+    async def release(self) -> Sequence[Ack]:
+        """Delivers what was held back, the last first; the acknowledgements, which nobody waits for any more."""
+        held, self._held = self._held[::-1], []
+        return [await self._deliver(kind, body, Retry(1, "http_timeout")) for kind, body in held]
+
+    async def _deliver(self, kind: str, body: Json, retry: Retry | None) -> Ack:
+        url = self.request_urls[self._turn % len(self.request_urls)] if self.request_urls else None
+        self._turn += 1
+        mode = "http" if url else "socket"
         delivery = Delivery(f"dlv_{len(self.record) + 1}_{secrets.token_hex(4)}", kind, mode, body, retry)
         self.record.append(delivery)
         begin = time.perf_counter()
         try:
             async with asyncio.timeout(self._ack_seconds):
-                if self.request_url:
-                    ack = await self._post(self.request_url, kind, body, retry)
+                if url:
+                    ack = await self._post(url, kind, body, retry)
                 else:
                     ack = await self._sockets.send(kind, body, retry)
         except TimeoutError:
@@ -220,7 +275,7 @@ class Deliveries:
         """The same body once more. `KeyError` where there was no such delivery."""
         for delivery in self.record:
             if delivery.id == id:
-                return await self.send(delivery.kind, delivery.body, retry)
+                return await self._deliver(delivery.kind, delivery.body, retry)
         raise KeyError(id)
 
     async def close(self) -> None:

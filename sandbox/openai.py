@@ -110,7 +110,6 @@ class PretendOpenAI:
         }
         self._accounts: dict[str, Account] = {}
         self._keys: dict[str, Key] = {}
-        self._throttled: list[float] = []
 
         projects = "/organization/projects"
         project = projects + "/{project}"
@@ -195,10 +194,6 @@ class PretendOpenAI:
         _, value = self._issue(name=name, project=self._projects[project].id, owner=person, prefix="sk-proj-")
         return value
 
-    def throttle(self, *, times: int, retry_after: float) -> None:
-        """The next `times` calls under the admin key are answered 429."""
-        self._throttled = [retry_after] * times
-
     # Who asks
 
     def _for_admin(self, handler: Handler) -> Handler:
@@ -207,15 +202,6 @@ class PretendOpenAI:
             if not _same(token, self._admin_key):
                 self._key_of(token)
                 raise _missing("api.management.read")
-            if self._throttled:
-                wait = self._throttled.pop()
-                raise Fault(
-                    429,
-                    "Rate limit reached. Please try again later.",
-                    code="rate_limit_exceeded",
-                    kind="requests",
-                    headers={"retry-after": f"{wait:g}"},
-                )
             return await handler(request)
 
         return guarded

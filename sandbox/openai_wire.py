@@ -1,7 +1,7 @@
 """How the pretend OpenAI reads requests and shapes its answers, errors and pages."""
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from json import JSONDecodeError
 from typing import Any, TypeVar
 
@@ -27,12 +27,10 @@ class Fault(Exception):
         code: str | None = None,
         param: str | None = None,
         kind: str = "invalid_request_error",
-        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
-        self.headers = headers or {}
 
 
 def route(method: str, path: str, handler: Handler) -> Route:
@@ -43,7 +41,7 @@ def route(method: str, path: str, handler: Handler) -> Route:
         try:
             return JSONResponse(await handler(request), headers=headers)
         except Fault as fault:
-            return JSONResponse(fault.body, fault.status, headers={**headers, **fault.headers})
+            return JSONResponse(fault.body, fault.status, headers=headers)
 
     return Route(path, endpoint, methods=[method])
 

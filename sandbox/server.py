@@ -14,12 +14,14 @@ from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import Mount, WebSocketRoute
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
 
 from sandbox.chat import Chat
 from sandbox.control import Control
 from sandbox.credentials import Credentials
 from sandbox.delivery import Deliveries, SocketMode
 from sandbox.directory import Directory
+from sandbox.faults import Faults
 from sandbox.interactions import Interactions
 from sandbox.keeping import StateFile
 from sandbox.openai import PretendOpenAI
@@ -88,7 +90,7 @@ class SandboxServer(uvicorn.Server):
             uvicorn.Config(app, log_config=None, access_log=False, ws="websockets-sansio", timeout_graceful_shutdown=1)
         )
 
-    def _assemble(self, scopes: Sequence[str], ack_seconds: float) -> Starlette:
+    def _assemble(self, scopes: Sequence[str], ack_seconds: float) -> ASGIApp:
         told = self.running
         clock = Clock()
         workspace = self._workspace = Workspace(clock)
@@ -120,6 +122,7 @@ class SandboxServer(uvicorn.Server):
             base_url=told.base_url,
             verification_token=told.verification_token,
         )
+        faults = Faults()
         control = Control(
             workspace=workspace,
             interactions=interactions,
@@ -128,8 +131,9 @@ class SandboxServer(uvicorn.Server):
             web_api=web_api,
             open_id=open_id,
             openai=openai,
+            faults=faults,
         )
-        return Starlette(
+        app = Starlette(
             routes=[
                 web_api.route,
                 chat.route,
@@ -143,6 +147,7 @@ class SandboxServer(uvicorn.Server):
             middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])],
             lifespan=self._lifespan,
         )
+        return faults.around(app)
 
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:

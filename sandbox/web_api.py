@@ -1,7 +1,7 @@
 """Slack's Web API: reads a call's arguments, checks its token and scope, and answers as Slack does."""
 
 import json
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -83,15 +83,8 @@ class WebApi:
         self._scopes = tuple(scopes)
         self._clock = clock
         self._methods = methods
-        self._throttled: Counter[str] = Counter()
-        self._retry_after: dict[str, int] = {}
         self.record: deque[Json] = deque(maxlen=RECORD_KEPT)
         self.route = Route("/api/{method}", self._serve, methods=["GET", "POST"])
-
-    def throttle(self, method: str, *, times: int, retry_after: int) -> None:
-        """The next `times` calls of the method are answered 429. `KeyError` where there is no such method."""
-        self._methods[method]
-        self._throttled[method], self._retry_after[method] = times, retry_after
 
     async def _serve(self, request: Request) -> Response:
         name = request.path_params["method"]
@@ -100,10 +93,6 @@ class WebApi:
         token = None
         try:
             args, token = await _arguments(request)
-            if self._throttled[name] > 0:
-                self._throttled[name] -= 1
-                headers["retry-after"] = str(self._retry_after[name])
-                raise Refusal("ratelimited")
             answer = {"ok": True, **self._call(name, args, token, request.headers)}
         except Refusal as refusal:
             answer = {"ok": False, "error": refusal.error, **refusal.more}
@@ -119,7 +108,7 @@ class WebApi:
                 "time": self._clock(),
             }
         )
-        return JSONResponse(answer, 429 if answer.get("error") == "ratelimited" else 200, headers=headers)
+        return JSONResponse(answer, headers=headers)
 
     def _call(self, name: str, args: Json, token: str | None, headers: Mapping[str, str]) -> Json:
         method = self._methods.get(name)

@@ -59,7 +59,7 @@ async def test_a_hostile_reason_is_shown_harmless_and_kept_whole(flow: World) ->
     assert "<!channel>" not in str(card.blocks)
     assert "<https://evil" not in str(card.blocks)
     assert "\u202e" not in str(card.blocks)
-    entries = await flow.desk.store.read(lambda tx: tx.pending(flow.desk.team, 10))
+    entries = await flow.store.read(lambda tx: tx.pending(flow.team, 10))
     assert entries[0].draft.reason == reason.strip()
 
 
@@ -98,7 +98,7 @@ async def test_an_approver_who_left_cannot_decide(flow: World) -> None:
     card = await flow.card(flow.cara)
     await flow.sandbox.patch_member("U0CARA", deleted=True)
     await flow.cara.click(card, "approve")
-    story = await flow.desk.store.read(lambda tx: tx.pending(flow.desk.team, 10))
+    story = await flow.store.read(lambda tx: tx.pending(flow.team, 10))
     assert len(story) == 1
 
 
@@ -131,7 +131,7 @@ async def test_nobody_approves_their_own_request(flow: World) -> None:
     assert (await flow.cara.click(in_channel, "approve")).acknowledged
     assert (await flow.sandbox.click_as(flow.cara, card, "approve")).acknowledged
     assert "refused" in await flow.acts()
-    assert len(await flow.desk.store.read(lambda tx: tx.pending(flow.desk.team, 10))) == 1
+    assert len(await flow.store.read(lambda tx: tx.pending(flow.team, 10))) == 1
 
 
 class TestHttp:

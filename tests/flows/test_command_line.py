@@ -60,7 +60,7 @@ async def test_check_names_what_is_wrong_and_its_mend(servers: Running, tmp_path
     """Wrong credentials, a missing scope, a policy nobody can read, a database without a schema: a line each."""
     good = settings_for(servers, mode="socket", database_url=f"sqlite:///{tmp_path}/new.db", folder=tmp_path)
     async with Sandbox(servers.base_url) as sandbox:
-        await sandbox.set_app(request_url=None, redirect_urls=[f"{good.public_url}/auth/callback"])
+        await sandbox.set_app(redirect_urls=[f"{good.public_url}/auth/callback"])
     fields = {name: getattr(good, name) for name in type(good).model_fields}
     wrong = load(
         _env_file=None,

@@ -40,7 +40,7 @@ async def test_from_request_to_a_key_that_works_until_it_is_revoked(flow: World)
         "key.revoked",
         "grant.ended",
     ]
-    assert key not in repr(await flow.desk.store.audit_chain(flow.desk.team))
+    assert key not in repr(await flow.store.audit_chain(flow.team))
 
 
 async def test_every_copy_of_a_card_is_kept_current(flow: World) -> None:
@@ -114,7 +114,7 @@ async def test_a_redelivered_click_acts_once(flow: World) -> None:
     for delivery in (await flow.sandbox.record())["deliveries"]:
         if delivery["kind"] in ("block_actions", "view_submission"):
             await flow.sandbox.redeliver(delivery["id"])
-    await flow.desk.watch.reconcile()
+    await flow.sweep()
     assert len(await flow.sandbox.openai_keys()) == 1
     acts = await flow.acts()
     for once in ("request.submitted", "request.approved", "grant.pick_up_started", "key.minted"):

@@ -2,20 +2,22 @@
 
 import secrets
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 
-from app import Desk, running
+from app import running
 from bot.desk import audit
 from bot.settings import Settings, load
 from sandbox.client import Member, Message, Sandbox
 from sandbox.server import Running
+from sandbox.workspace import TEAM
+from storage.store import SqlStore
 
 POLICY = """\
 version = 1
@@ -44,6 +46,14 @@ ASK: dict[str, Any] = {
 }
 
 
+class Clock(Protocol):
+    """A clock that tests move."""
+
+    ahead: timedelta
+
+    def __call__(self) -> datetime: ...
+
+
 class MovableClock:
     """Now, plus what the test has added."""
 
@@ -61,9 +71,11 @@ class World:
     sandbox: Sandbox
     servers: Running
     settings: Settings
-    clock: MovableClock
-    desk: Desk
+    clock: Clock
+    store: SqlStore
+    sweep: Callable[[], Awaitable[None]]
     http: httpx.AsyncClient
+    team: str = TEAM
 
     @property
     def ana(self) -> Member:
@@ -132,7 +144,7 @@ class World:
 
     async def acts(self) -> list[str]:
         """What the audit log says was done, in order; the chain must fit."""
-        entries, head = await self.desk.store.audit_chain(self.desk.team)
+        entries, head = await self.store.audit_chain(self.team)
         assert audit.verify(entries, head) is None
         return [entry.act for entry in entries]
 
@@ -161,7 +173,7 @@ class World:
         """Moves both clocks and lets the desk sweep once."""
         self.clock.ahead += by
         await self.sandbox.advance(by.total_seconds())
-        await self.desk.watch.reconcile()
+        await self.sweep()
 
     async def call(self, key: str) -> httpx.Response:
         """What the provider says to whoever shows this key."""
@@ -208,12 +220,17 @@ def settings_for(servers: Running, *, mode: str, database_url: str, folder: Path
 
 @asynccontextmanager
 async def world(servers: Running, settings: Settings) -> AsyncIterator[World]:
-    """The desk runs against the sandbox until the context ends."""
+    """The desk runs against the sandbox, in this process, until the context ends."""
     clock = MovableClock()
     async with Sandbox(servers.base_url) as sandbox, httpx.AsyncClient(timeout=10) as http:
-        await sandbox.set_app(
-            request_url=f"{settings.public_url}/slack/events" if settings.slack_signing_secret else None,
-            redirect_urls=[f"{settings.public_url}/auth/callback"],
-        )
+        await installed(sandbox, [settings])
         async with running(settings, clock=clock) as desk:
-            yield World(sandbox, servers, settings, clock, desk, http)
+            yield World(sandbox, servers, settings, clock, desk.store, desk.watch.reconcile, http)
+
+
+async def installed(sandbox: Sandbox, desks: Sequence[Settings]) -> None:
+    """Tells the sandbox where these desks are, as the app's page at Slack would be told."""
+    await sandbox.set_app(
+        request_urls=[f"{one.public_url}/slack/events" for one in desks if one.slack_signing_secret],
+        redirect_urls=[f"{one.public_url}/auth/callback" for one in desks],
+    )

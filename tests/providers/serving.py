@@ -17,6 +17,8 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sandbox.faults import Faults
+
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 
 
@@ -81,14 +83,14 @@ def _json(raw: bytes) -> Any:
 
 
 @contextmanager
-def serve(routes: Sequence[BaseRoute], base: str = "/openai/v1") -> Iterator[Served]:
-    """Serves the routes below `base` on a free port of 127.0.0.1."""
+def serve(routes: Sequence[BaseRoute], base: str = "/openai/v1", faults: Faults | None = None) -> Iterator[Served]:
+    """Serves the routes below `base` on a free port of 127.0.0.1, behind the faults that may be set."""
     # asyncio turns Nagle's delay (40 ms a call) off only for sockets that say they are TCP, as create_server's do not.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     listener.listen()  # at once, so that no client needs to wait for the server
     served = Served(f"http://127.0.0.1:{listener.getsockname()[1]}{base}")
-    app = _Recorder(Starlette(routes=[Mount(base, routes=routes)]), base, served.exchanges)
+    app = _Recorder((faults or Faults()).around(Starlette(routes=[Mount(base, routes=routes)])), base, served.exchanges)
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off", ws="none"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

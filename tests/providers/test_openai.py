@@ -30,6 +30,7 @@ from bot.desk.errors import (
 from bot.desk.model import AppliedLimit, Enforcer, Minted, Project, Scope
 from bot.providers import PROVIDERS, build
 from bot.providers.openai import PERMISSIONS, SCOPES, OpenAI
+from sandbox.faults import Fault, Faults
 from sandbox.openai import SCOPES as KNOWN_SCOPES
 from sandbox.openai import PretendOpenAI
 from tests.providers.serving import Served, description, serve
@@ -44,6 +45,7 @@ class World:
     """The pretend OpenAI, served, and its time."""
 
     now: float = 1_800_000_000.0
+    faults: Faults = field(default_factory=Faults)
     pretend: PretendOpenAI = field(init=False)
     served: Served = field(init=False)
 
@@ -79,7 +81,7 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
         changed=lambda: None,
         **getattr(request, "param", {}),
     )
-    with serve(world.pretend.routes) as world.served:
+    with serve(world.pretend.routes, faults=world.faults) as world.served:
         yield world
 
 
@@ -270,7 +272,7 @@ async def test_where_keys_cannot_be_limited_a_limited_key_is_refused(world: Worl
 
 async def test_too_many_calls_say_how_long_to_wait(world: World, provider: OpenAI) -> None:
     """OpenAI's retry-after comes through, on reads and on mints, and nothing is repeated."""
-    world.pretend.throttle(times=2, retry_after=7.5)
+    world.faults.add(Fault("openai", times=2, status=429, retry_after=7.5))
     for call in (provider.projects(), provider.mint(marker="keydesk-k1", scope=scope(), lifetime=DAY)):
         with pytest.raises(ProviderRateLimited) as limited:
             await call

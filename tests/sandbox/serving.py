@@ -57,11 +57,11 @@ async def listening(app: AsyncApp, sandbox: Sandbox) -> AsyncIterator[str]:
     routes = [Route("/slack/events", endpoint, methods=["POST"])]
     server = uvicorn.Server(uvicorn.Config(Starlette(routes=routes), log_config=None, lifespan="off", ws="none"))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
-    await sandbox.set_app(request_url=url)
+    await sandbox.set_app(request_urls=[url])
     try:
         yield url
     finally:
-        await sandbox.set_app(request_url=None)
+        await sandbox.set_app()
         server.should_exit = True
         await serving
 

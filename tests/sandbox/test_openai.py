@@ -10,6 +10,7 @@ import pytest
 from openai.resources.admin.organization.projects import Projects
 from openai.types.admin.organization.projects import ServiceAccountCreateResponse
 
+from sandbox.faults import Fault, Faults
 from sandbox.openai import PretendOpenAI
 from tests.providers.serving import Served, description, serve
 
@@ -22,6 +23,7 @@ class World:
 
     now: float = 1_800_000_000.0
     changes: int = 0
+    faults: Faults = field(default_factory=Faults)
     pretend: PretendOpenAI = field(init=False)
     served: Served = field(init=False)
 
@@ -45,7 +47,7 @@ class World:
 def world(request: pytest.FixtureRequest) -> Iterator[World]:
     world = World()
     world.pretend = world.make(**getattr(request, "param", {}))
-    with serve(world.pretend.routes) as world.served:
+    with serve(world.pretend.routes, faults=world.faults) as world.served:
         yield world
 
 
@@ -226,7 +228,7 @@ def test_whoever_may_not_is_told_so_in_openais_shape(world: World, projects: Pro
         projects.service_accounts.api_keys.create(account.id, project_id="proj_lab", scopes=["api.everything"])
     with pytest.raises(openai.BadRequestError):
         projects.service_accounts.create("proj_lab", name="ci", create_service_account_only=True, expires_in_seconds=60)
-    world.pretend.throttle(times=1, retry_after=7)
+    world.faults.add(Fault("openai", status=429, retry_after=7))
     with pytest.raises(openai.RateLimitError) as limited:
         projects.list()
     assert limited.value.response.headers["retry-after"] == "7"

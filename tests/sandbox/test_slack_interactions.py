@@ -576,7 +576,7 @@ async def test_silence_is_a_time_out() -> None:
             async with listening(app, sandbox) as url:
                 ack = await ben.command("/apikey break")
                 assert (ack.acknowledged, ack.status, ack.error) == (False, 500, "http_error")
-            await sandbox.set_app(request_url=url)
+            await sandbox.set_app(request_urls=[url])
             assert (await ben.command("/apikey")).error == "dispatch_failed"
         app.logger.disabled = False
 

@@ -94,7 +94,8 @@ async def test_the_control_api_says_what_is_wrong(servers: Running) -> None:
             ("/command", {"as": "U0BEN", "text": "/apikey"}, "missing or unknown: channel"),
             ("/submit", {"as": "U0BEN", "view_id": "V0NOWHERE", "values": {}}, "not_found"),
             ("/redeliver", {"delivery": "dlv_0"}, "missing or unknown: dlv_0"),
-            ("/ratelimit", {"method": "no.such", "times": 1, "retry_after": 1}, "missing or unknown: no.such"),
+            ("/fault", {"target": "mars", "cut": True}, "a fault's target is one of slack, openai, not 'mars'"),
+            ("/fault", {"target": "slack"}, "a fault has a status, a delay, is held, or cuts the connection"),
             ("/openai/projects/proj_lab", {"status": "lost"}, "a project is active or archived, not 'lost'"),
         ):
             answer = await http.post(path, json=body)

@@ -25,7 +25,7 @@ async def card(member: Member, channel: str | None = None) -> Message:
 
 async def acts(flow: World) -> list[str]:
     """Every act that the audit log has."""
-    entries, _ = await flow.desk.store.audit_chain(flow.desk.team)
+    entries, _ = await flow.store.audit_chain(flow.team)
     return [entry.act for entry in entries]
 
 

@@ -191,7 +191,7 @@ async def test_a_form_of_somebody_who_may_not(flow: World, member: str, says: st
 async def test_a_denial(flow: World) -> None:
     """The request is in the form's private metadata."""
     await flow.ask()
-    [pending] = await flow.desk.store.read(lambda tx: tx.pending(flow.desk.team, 10))
+    [pending] = await flow.store.read(lambda tx: tx.pending(flow.team, 10))
     state = {"values": {"reason": {"reason": {"type": "plain_text_input", "value": "Not now"}}}}
     for _ in range(2):
         answer = await deliver(flow, submission("deny_form", "U0ANA", private_metadata=pending.id, state=state))

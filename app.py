@@ -11,28 +11,27 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import uvicorn
+from aiohttp import ClientError
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
+from sqlalchemy.exc import OperationalError
 
 from bot import checkup, demo, providers, web
 from bot import slack as skin
 from bot.desk import audit
-from bot.desk.approvers import Approvers
-from bot.desk.bell import Bell
-from bot.desk.door import Door
+from bot.desk.assembly import assemble
 from bot.desk.errors import PolicyFlaw, Unavailable
-from bot.desk.grants import Grants
 from bot.desk.policy import Policy, lint_people
 from bot.desk.policy import load as load_policy
 from bot.desk.ports import Clock, Provider
-from bot.desk.requests import Requests
 from bot.desk.watch import Watch
 from bot.settings import Settings, SettingsFlaw
 from bot.settings import load as load_settings
@@ -42,6 +41,7 @@ from storage.store import SqlStore
 log = logging.getLogger("keydesk")
 
 SWEEP_SECONDS = 15
+RECONNECT_SECONDS = 5
 GRACE_SECONDS = 5  # how long requests under way may take at shutdown
 CHATTY = (
     "aiohttp",
@@ -61,7 +61,7 @@ class CannotStart(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class Serving:
     """A running desk: what the outside of it is, and its sweeps, which tests run at times of their choosing."""
 
     team: str
@@ -76,7 +76,7 @@ def now() -> datetime:
 
 
 @asynccontextmanager
-async def running(settings: Settings, *, clock: Clock = now) -> AsyncIterator[Desk]:
+async def running(settings: Settings, *, clock: Clock = now) -> AsyncIterator[Serving]:
     """The whole desk, serving, until the context ends. Raises `CannotStart`."""
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(_listening(settings.host, settings.port))
@@ -85,55 +85,35 @@ async def running(settings: Settings, *, clock: Clock = now) -> AsyncIterator[De
             stack.push_async_callback(vendor.aclose)
         text, policy = _policy(settings, vendors)
         database = settings.database_url.get_secret_value()
-        await asyncio.to_thread(upgrade, database)
+        await asyncio.to_thread(_migrated, database)
         store = SqlStore.open(database)
         stack.push_async_callback(store.close)
 
         client = skin.build_client(settings.slack_bot_token, settings.slack_api_url)
-        team = await _team(client)
+        team = await _team(client, store)
         directory = skin.SlackDirectory(client=client, team=team, clock=clock)
+        notifier = skin.SlackNotifier(client=client, team=team)
         try:
             await lint_people(policy, directory=directory, team=team, text=text, source=str(settings.policy_file))
         except (PolicyFlaw, Unavailable) as flaw:
-            raise CannotStart(str(flaw)) from None
+            # People leave, and Slack has bad days: neither may keep keys from being revoked in time.
+            for line in str(flaw).splitlines():
+                log.warning("policy: %s", line)
 
-        bell = Bell()
-        door = Door(store=store, directory=directory, clock=clock)
-        approvers = Approvers(policy=policy, directory=directory, door=door)
-        requests = Requests(
+        desk = assemble(
             store=store,
             directory=directory,
-            door=door,
-            approvers=approvers,
+            notifier=notifier,
+            policy=policy,
             providers=vendors,
-            bell=bell,
-            clock=clock,
-            random=os.urandom,
-        )
-        grants = Grants(
-            store=store,
-            door=door,
-            approvers=approvers,
-            providers=vendors,
-            bell=bell,
             clock=clock,
             random=os.urandom,
             public_url=settings.public_url,
         )
-        notifier = skin.SlackNotifier(client=client, team=team)
-        watch = Watch(
-            store=store,
-            requests=requests,
-            grants=grants,
-            notifier=notifier,
-            bell=bell,
-            clock=clock,
-            random=os.urandom,
-        )
         slack_app = skin.build_app(client=client, signing_secret=settings.slack_signing_secret)
-        background = skin.register(slack_app, requests=requests, grants=grants, notifier=notifier, team=team)
+        background = skin.register(slack_app, requests=desk.requests, grants=desk.grants, notifier=notifier, team=team)
         pages = web.build(
-            grants=grants,
+            grants=desk.grants,
             public_url=settings.public_url,
             session_secret=settings.session_secret,
             slack_client_id=settings.slack_client_id,
@@ -144,14 +124,14 @@ async def running(settings: Settings, *, clock: Clock = now) -> AsyncIterator[De
             extra_routes=[skin.events_route(slack_app)] if settings.slack_signing_secret else [],
         )
 
-        sweeps = asyncio.create_task(watch.run())
-        stack.push_async_callback(_cancelled, sweeps)
+        sweeps = asyncio.create_task(desk.watch.run())
+        stack.push_async_callback(_ended, desk.watch, sweeps)
         stack.push_async_callback(background.drain)
         await stack.enter_async_context(_serving(pages, listener))
         if settings.slack_app_token:
             await stack.enter_async_context(_connected(slack_app, settings.slack_app_token.get_secret_value()))
-        stack.enter_context(_metronome(watch, clock))
-        yield Desk(team=team, url=settings.public_url, store=store, watch=watch)
+        stack.enter_context(_metronome(desk.watch))
+        yield Serving(team=team, url=settings.public_url, store=store, watch=desk.watch)
 
 
 def _policy(settings: Settings, vendors: Mapping[str, Provider]) -> tuple[str, Policy]:
@@ -168,7 +148,18 @@ def _policy(settings: Settings, vendors: Mapping[str, Provider]) -> tuple[str, P
         raise CannotStart(str(flaw)) from None
 
 
-async def _team(client: AsyncWebClient) -> str:
+def _migrated(database: str) -> None:
+    try:
+        upgrade(database)
+    except OperationalError as error:
+        why = " ".join(str(error.orig).split())
+        raise CannotStart(
+            f"the database (DATABASE_URL) cannot be used: {why}. Mend: start it, or mend the URL."
+        ) from None
+
+
+async def _team(client: AsyncWebClient, store: SqlStore) -> str:
+    """The team that the token is of; while Slack is silent, the one that the desk has served before."""
     try:
         answer = await client.auth_test()
     except SlackApiError as error:
@@ -176,7 +167,13 @@ async def _team(client: AsyncWebClient) -> str:
         raise CannotStart(f"SLACK_BOT_TOKEN is refused by Slack ({why}). Mend: `python app.py check`.") from None
     except Exception as error:
         why = type(error).__name__
-        raise CannotStart(f"Slack cannot be reached at SLACK_API_URL ({why}). Mend: `python app.py check`.") from None
+        known = await store.teams()
+        if len(known) != 1:
+            raise CannotStart(
+                f"Slack cannot be reached at SLACK_API_URL ({why}). Mend: `python app.py check`."
+            ) from None
+        log.warning("Slack cannot be reached (%s). Serving team %s as before, until it is back.", why, known[0])
+        return known[0]
     return str(answer["team_id"])
 
 
@@ -226,20 +223,42 @@ async def _serving(pages: Any, listener: socket.socket) -> AsyncIterator[None]:
 @asynccontextmanager
 async def _connected(slack_app: AsyncApp, token: str) -> AsyncIterator[None]:
     handler = AsyncSocketModeHandler(slack_app, token)
-    try:
-        await handler.connect_async()  # type: ignore[no-untyped-call]  # Bolt leaves it without types
-    except SlackApiError as error:
-        why = error.response.get("error")
-        mend = "an app-level token with connections:write, and Socket Mode switched on"
-        raise CannotStart(f"SLACK_APP_TOKEN is refused by Slack ({why}). Mend: {mend}.") from None
+    connecting = None if await _connect(handler) else asyncio.create_task(_connect_in_time(handler))
     try:
         yield
     finally:
-        await handler.close_async()  # type: ignore[no-untyped-call]  # as above
+        if connecting:
+            connecting.cancel()
+        await handler.close_async()  # type: ignore[no-untyped-call]  # Bolt leaves it without types
+
+
+async def _connect(handler: AsyncSocketModeHandler) -> bool:
+    """Whether Slack could be reached. Once connected, the client sees to it by itself that it stays so."""
+    try:
+        await handler.connect_async()  # type: ignore[no-untyped-call]  # as above
+    except SlackApiError as error:
+        if error.response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return False
+        why = error.response.get("error")
+        mend = "an app-level token with connections:write, and Socket Mode switched on"
+        raise CannotStart(f"SLACK_APP_TOKEN is refused by Slack ({why}). Mend: {mend}.") from None
+    except (ClientError, TimeoutError):
+        return False
+    return True
+
+
+async def _connect_in_time(handler: AsyncSocketModeHandler) -> None:
+    """Tries until Slack is back."""
+    try:
+        while not await _connect(handler):
+            log.warning("Slack cannot be reached for Socket Mode; trying again")
+            await asyncio.sleep(RECONNECT_SECONDS)
+    except CannotStart as reason:
+        log.error("%s", reason)
 
 
 @contextmanager
-def _metronome(watch: Watch, clock: Clock) -> Iterator[None]:
+def _metronome(watch: Watch) -> Iterator[None]:
     scheduler = AsyncIOScheduler(timezone=UTC)
     scheduler.add_job(
         watch.reconcile,
@@ -257,10 +276,13 @@ def _metronome(watch: Watch, clock: Clock) -> Iterator[None]:
         scheduler.shutdown(wait=False)
 
 
-async def _cancelled(task: asyncio.Task[None]) -> None:
-    task.cancel()
+async def _ended(watch: Watch, sweeps: asyncio.Task[None]) -> None:
+    """What a sweep has begun is brought to its end: a message posted and not written down would be posted again."""
+    watch.stop()
+    await asyncio.wait({sweeps}, timeout=GRACE_SECONDS)
+    sweeps.cancel()
     with suppress(asyncio.CancelledError):
-        await task
+        await sweeps
 
 
 async def until_stopped() -> None:
@@ -312,7 +334,7 @@ async def _audit_verify() -> int:
 
 
 def _migrate() -> int:
-    upgrade(load_settings().database_url.get_secret_value())
+    _migrated(load_settings().database_url.get_secret_value())
     print("ok    the database has the newest schema")
     return 0
 
@@ -352,7 +374,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return asyncio.run(_audit_verify())
             case _:
                 return _migrate()
-    except (CannotStart, SettingsFlaw, demo.NoDemo) as reason:
+    except (CannotStart, SettingsFlaw, Unavailable, demo.NoDemo) as reason:
         print(f"Keydesk does not start:\n{reason}", file=sys.stderr)
         return 2
 

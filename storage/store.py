@@ -6,6 +6,7 @@ look before they write the second sees what the first did. Both databases run th
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
@@ -29,10 +30,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import RowMapping
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlmodel import SQLModel
 
 from bot.desk.audit import Act, Entry, Head, chained
-from bot.desk.errors import Superseded
+from bot.desk.errors import Superseded, Unavailable
 from bot.desk.model import (
     AccessRequest,
     Cause,
@@ -62,12 +65,20 @@ from storage.tables import (
     UtcTime,
 )
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 Thing = TypeVar("Thing", AccessRequest, Decision, Grant, Key, Link, Notice)
 
 LOCK = 0x6B657973  # "keys": the advisory lock of PostgreSQL's writers
 BUSY_MILLISECONDS = 10_000  # how long SQLite waits for another process's transaction
 THREADS = 8
+PATIENCE: dict[str, Any] = {
+    "connect_timeout": 5,  # seconds, as the next three; a server that vanished is noticed within about 20
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "tcp_user_timeout": 20_000,  # milliseconds
+}
 
 ROWS: Mapping[type, type[SQLModel]] = {
     AccessRequest: RequestRow,
@@ -384,11 +395,16 @@ class SqlStore:
         pool: dict[str, Any] = {"pool_size": THREADS, "max_overflow": 0, "pool_pre_ping": True, "hide_parameters": True}
         # What runs after the lock must see what was committed before it: a snapshot for each statement, not an older one.
         # A replica that freezes with the lock in hand must not stop the others for longer than this.
-        patience = {"connect_timeout": 5, "options": f"-c idle_in_transaction_session_timeout={BUSY_MILLISECONDS}"}
-        writing = create_engine(engine_url(url), isolation_level="READ COMMITTED", connect_args=patience, **pool)
+        waits = ("idle_in_transaction_session_timeout", "lock_timeout")
+        writes = PATIENCE | {"options": " ".join(f"-c {wait}={BUSY_MILLISECONDS}" for wait in waits)}
+        writing = create_engine(engine_url(url), isolation_level="READ COMMITTED", connect_args=writes, **pool)
         event.listen(writing, "begin", lambda connection: connection.execute(select(func.pg_advisory_xact_lock(LOCK))))
         snapshot = create_engine(
-            engine_url(url), isolation_level="REPEATABLE READ", execution_options={"postgresql_readonly": True}, **pool
+            engine_url(url),
+            isolation_level="REPEATABLE READ",
+            execution_options={"postgresql_readonly": True},
+            connect_args=PATIENCE,
+            **pool,
         )
         return cls(writing=writing, reading=snapshot)
 
@@ -436,11 +452,18 @@ class SqlStore:
 
 
 async def _run(executor: ThreadPoolExecutor, engine: Engine, work: Callable[[Connection], T]) -> T:
-    """Runs `work` in a transaction on a thread of the executor."""
+    """Runs `work` in a transaction on a thread of the executor. Raises `Unavailable` when the database fails."""
 
     def run() -> T:
-        with engine.begin() as connection:
-            return work(connection)
+        try:
+            with engine.begin() as connection:
+                return work(connection)
+        except (OperationalError, InterfaceError, PoolTimeout) as error:
+            # Gone, locked, full, read-only: what an operator mends, and nothing that was asked of it is wrong.
+            log.error("the database failed: %s", " ".join(str(getattr(error, "orig", error)).split()))
+            raise Unavailable(
+                "The desk's database does not answer now. Nothing is lost: try again in a minute."
+            ) from None
 
     return await asyncio.get_running_loop().run_in_executor(executor, run)
 

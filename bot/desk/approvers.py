@@ -1,5 +1,7 @@
 """Who may decide: the policy's answer, with groups and managers looked up in the directory."""
 
+import asyncio
+
 from bot.desk.door import Door
 from bot.desk.model import Actor, Draft
 from bot.desk.policy import Ask, Facts, Policy, Refuse, Verdict
@@ -25,13 +27,22 @@ class Approvers:
         """What policy says of this draft, today."""
         return self.policy.judge(draft, await self.facts(requester))
 
-    async def deciders(self, actor: Actor, draft: Draft) -> frozenset[str]:
-        """Who may decide on the actor's draft today; empty when policy refuses it. Never holds the actor."""
-        verdict = await self.verdict(actor.id, draft)
-        return frozenset() if isinstance(verdict, Refuse) else await self.people(actor, verdict)
+    async def may_decide(self, actor: Actor, requester: Actor, draft: Draft) -> bool:
+        """Whether this member, whom the door has admitted, may decide on the requester's draft today."""
+        verdict = await self.verdict(requester.id, draft)
+        return (
+            actor != requester
+            and not isinstance(verdict, Refuse)
+            and any([actor.id in await self._behind(who) for who in verdict.approvers])
+        )
 
     async def people(self, actor: Actor, ask: Ask) -> frozenset[str]:
         """The members behind the answer who could be admitted; never the actor who asks."""
-        named = [await self._directory.members(who) if who[0] == "S" else frozenset({who}) for who in ask.approvers]
-        everybody = frozenset().union(*named) - {actor.id}
-        return frozenset([who for who in everybody if await self._door.welcomes(Actor(actor.team, who))])
+        everybody = sorted(frozenset().union(*[await self._behind(who) for who in ask.approvers]) - {actor.id})
+        # All at once: a group may be large, and who asked waits for the form to close.
+        welcome = await asyncio.gather(*(self._door.welcomes(Actor(actor.team, who)) for who in everybody))
+        return frozenset(who for who, come in zip(everybody, welcome, strict=True) if come)
+
+    async def _behind(self, approver: str) -> frozenset[str]:
+        """The members that an entry of a rule names: a user group's, or the one member."""
+        return await self._directory.members(approver) if approver[0] == "S" else frozenset({approver})

@@ -28,6 +28,7 @@ class Act(StrEnum):
     PICK_UP_STARTED = "grant.pick_up_started"
     PICK_UP_BROKEN = "grant.pick_up_broken"
     MINTED = "key.minted"
+    FOUND = "key.found"
     CLAIMED = "link.claimed"
     REVEALED = "link.revealed"
     LINK_CLOSED = "link.closed"

@@ -9,7 +9,7 @@ DeskError                    the desk says no, or not now; `str()` of it is safe
 ├── Superseded               somebody, or time, was faster; carries the state found
 ├── NotThere                 no such request, grant or link in this team
 ├── AlreadyDelivered         this delivery of Slack's was acted on before
-└── Unavailable              the directory (Slack) cannot be asked now
+└── Unavailable              the directory (Slack) or the store cannot be asked now
 
 ProviderError                a provider call that did not do what was asked
 ├── ProviderAuth             the desk's credential is missing or wrong
@@ -72,7 +72,7 @@ class AlreadyDelivered(DeskError):
 
 
 class Unavailable(DeskError):
-    """The directory cannot be asked now, so nothing is allowed now."""
+    """The directory or the store cannot be asked now, so nothing is allowed now."""
 
 
 class ProviderError(Exception):

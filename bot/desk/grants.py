@@ -2,14 +2,14 @@
 
 Approval mints nothing. A pick-up stores its intention, mints, and seals the key behind a link; the reveal hands the
 envelope to one session, whose acknowledgement destroys it. A key is revoked in two steps: the decision to, committed
-with its audit entry, and the carrying out, which lasts until the provider said that it is gone.
+with its audit entry, and the carrying out (`revoking`).
 """
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from bot.desk import envelope
 from bot.desk.approvers import Approvers
@@ -23,7 +23,6 @@ from bot.desk.errors import (
     NotYours,
     OutcomeUnknown,
     ProviderError,
-    ProviderRateLimited,
     Superseded,
 )
 from bot.desk.ids import new_id
@@ -43,6 +42,7 @@ from bot.desk.model import (
 )
 from bot.desk.ports import Clock, Provider, Random, Store, Transaction
 from bot.desk.requests import new_notice, tell
+from bot.desk.revoking import living
 from bot.desk.states import GrantState, KeyState, LinkState
 
 log = logging.getLogger(__name__)
@@ -50,9 +50,6 @@ log = logging.getLogger(__name__)
 LINK_LIVES = timedelta(minutes=15)
 LEASE = timedelta(minutes=2)  # from claim to acknowledgement; the page needs a moment, a reload a few seconds
 MINT_PATIENCE = timedelta(seconds=25)  # after this a mint's outcome counts as unknown
-QUARANTINE = timedelta(minutes=10)  # how long a mint of unknown outcome may still land: longer than any time-out
-FIRST_RETRY = timedelta(seconds=5)
-LONGEST_RETRY = timedelta(minutes=15)
 
 Thing = TypeVar("Thing")
 
@@ -159,7 +156,10 @@ class Grants:
             return await self._seal(grant, key, minted)
         except Superseded:
             # Revoked, or given up by a sweep, while the provider was minting: the key must not live on unknown.
-            await self._store.write(lambda tx: self._minted_too_late(tx, key, minted))
+            def minted_too_late(tx: Transaction) -> None:
+                self._minted_too_late(tx, key, minted)
+
+            await self._store.write(minted_too_late)
             self._bell.ring()
             raise
 
@@ -385,7 +385,7 @@ class Grants:
         decision = await self._store.read(lambda tx: tx.decision(grant.team, grant.request_id))
         # Who approved may take it back whatever today's policy says: the holder may have left, or the rule changed.
         own = {grant.holder, decision.approver if decision else grant.holder}
-        if actor.id not in own and actor.id not in await self._approvers.deciders(holder, grant.draft):
+        if actor.id not in own and not await self._approvers.may_decide(actor, holder, grant.draft):
             refusal = NotAllowed("Only its holder or an approver can revoke a key.")
             raise await self._door.refuse(actor, refusal, to=Act.REVOKE_ASKED, subject=grant_id)
         now = self._clock()
@@ -403,10 +403,10 @@ class Grants:
     def end(self, tx: Transaction, grant: Grant, now: datetime, *, by: str, because: Cause, recorded_as: Act) -> None:
         """Ends a grant: its link is closed, its living keys are to be revoked, and the holder is told."""
         self._put_away(tx, grant, now, because=because)
-        living = self._living(tx, grant)
+        alive = living(tx, grant)
         tx.move(
             grant,
-            GrantState.ENDING if living else GrantState.ENDED,
+            GrantState.ENDING if alive else GrantState.ENDED,
             ended_by=by,
             ended_because=because,
             ended_at=now,
@@ -418,7 +418,7 @@ class Grants:
             )
         )
         tx.record(team=grant.team, at=now, actor=by, act=recorded_as, subject=grant.id, key=grant.key_id)
-        if not living:
+        if not alive:
             tx.record(team=grant.team, at=now, actor=Actor.system(grant.team).id, act=Act.ENDED, subject=grant.id)
 
     def take_back(self, tx: Transaction, link: Link, now: datetime, *, because: Cause, kind: NoticeKind) -> None:
@@ -454,56 +454,6 @@ class Grants:
                 key=key.id,
                 because=because,
             )
-
-    def _living(self, tx: Transaction, grant: Grant) -> list[Key]:
-        """The grant's keys of which the provider has not yet said that they are gone."""
-        return [key for key in tx.keys_of(grant.team, grant.id) if key.state not in (KeyState.REVOKED, KeyState.VOID)]
-
-    async def carry_out(self, key: Key) -> None:
-        """Revokes a key at its provider, and writes it down only after the provider said so.
-
-        A key whose mint has an unknown outcome is looked for by its marker until it is found, or until its
-        quarantine is over. What fails is tried again, later and later.
-        """
-        now = self._clock()
-        try:
-            outcome, handles = await self._revoke_at_provider(key, now)
-        except ProviderError as error:
-            wait = min(FIRST_RETRY * 2 ** min(key.attempts, 10), LONGEST_RETRY)
-            if isinstance(error, ProviderRateLimited):
-                wait = max(wait, timedelta(seconds=error.retry_after))
-            log.warning("revoking %s failed (%s), again in %s", key.id, type(error).__name__, wait)
-            await self._store.write(lambda tx: tx.move(key, due_at=now + wait, attempts=key.attempts + 1))
-            return
-        if outcome is None:
-            await self._store.write(lambda tx: tx.move(key, due_at=now + FIRST_RETRY * 6, attempts=key.attempts + 1))
-            return
-        await self._store.write(lambda tx: self._gone(tx, key, outcome, handles, now))
-        self._bell.ring()
-
-    async def _revoke_at_provider(self, key: Key, now: datetime) -> tuple[KeyState | None, Sequence[str]]:
-        """REVOKED, VOID when it never was, or None when only time can tell; and the handles that were revoked."""
-        provider = self._providers.get(key.provider)
-        if provider is None:
-            raise ProviderError(f"provider {key.provider} is not set up")
-        handles = [key.handle] if key.handle else await provider.find(marker=key.marker, project=key.project)
-        for handle in handles:
-            await provider.revoke(handle=handle, project=key.project)
-        if handles:
-            return KeyState.REVOKED, handles
-        return (KeyState.VOID if now >= key.intended_at + QUARANTINE else None), handles
-
-    def _gone(self, tx: Transaction, key: Key, outcome: KeyState, handles: Sequence[str], now: datetime) -> None:
-        by = Actor.system(key.team).id
-        done: dict[str, Any] = {"team": key.team, "at": now, "actor": by}
-        tx.move(key, outcome, due_at=None)
-        act = Act.REVOKED if outcome is KeyState.REVOKED else Act.VOIDED
-        tx.record(**done, act=act, subject=key.id, grant=key.grant_id, provider=key.provider, handle=" ".join(handles))
-        grant = _present(tx.grant(key.team, key.grant_id))
-        if grant.state is GrantState.ENDING and not self._living(tx, grant):
-            tx.move(grant, GrantState.ENDED)
-            tx.record(**done, act=Act.ENDED, subject=grant.id)
-        tx.redraw(grant.team, grant.request_id, now)
 
     async def _grant(self, team: str, grant_id: str) -> Grant:
         return _present(await self._store.read(lambda tx: tx.grant(team, grant_id)))

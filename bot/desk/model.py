@@ -142,7 +142,7 @@ class Grant:
 class Key:
     """A provider-side key, known by handle and fingerprint, never by value.
 
-    `handle` is what the provider revokes by; None while the outcome of its mint is not known. `intended_at` is when
+    `handle` is what the provider revokes by, or what was found by the marker; None while nothing is known. `intended_at` is when
     the intention was stored. `due_at` is when the desk next tries to revoke it, `attempts` how often it tried.
     """
 
@@ -159,6 +159,11 @@ class Key:
     expires_at: datetime | None = None
     due_at: datetime | None = None
     attempts: int = 0
+
+    @property
+    def mint_ended(self) -> bool:
+        """Whether the mint's own answer came, with the value's fingerprint: nothing more of it can land."""
+        return self.fingerprint is not None
 
 
 @dataclass(frozen=True, slots=True)

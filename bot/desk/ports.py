@@ -115,10 +115,13 @@ class Store(Protocol):
     """Where everything rests. Transactions are plain functions, run on the store's own executor."""
 
     async def write(self, act: Callable[[Transaction], T]) -> T:
-        """Runs `act` in one durable transaction: all of it, or, when it raises, nothing."""
+        """Runs `act` in one durable transaction: all of it, or, when it raises, nothing.
+
+        Raises `Unavailable` when the database fails; where it failed while it committed, the act may have happened.
+        """
 
     async def read(self, look: Callable[[Transaction], T]) -> T:
-        """Runs `look` against one consistent snapshot; it must change nothing."""
+        """Runs `look` against one consistent snapshot; it must change nothing. Raises `Unavailable`."""
 
     async def audit_chain(self, team: str) -> tuple[Sequence[Entry], Head | None]:
         """The team's whole chain and its head, of one moment."""
@@ -183,7 +186,7 @@ class Notifier(Protocol):
     async def show(self, notice: Notice, story: Story) -> tuple[str, str]:
         """Posts the notice, or brings the posted one up to date; returns where it stands (channel and ts).
 
-        Raises `Undeliverable` when it never can be.
+        Raises `Undeliverable` when it never can be, `Unavailable` when it may be later.
         """
 
     async def show_home(self, home: Home) -> None:

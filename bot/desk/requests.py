@@ -78,7 +78,8 @@ class Requests:
     async def submit(self, actor: Actor, draft: Draft, *, origin: str) -> Story:
         """Asks. The same `origin` (the modal it came from) asks once, however often it is delivered.
 
-        Raises `DraftRejected` on the field that policy or the provider does not accept, and `NotWelcome`.
+        Raises `DraftRejected` on the field that policy or the provider does not accept, or when the form asked before,
+        for something else; and `NotWelcome`.
         """
         await self._door.admit(actor, to=Act.SUBMITTED, subject="a new request")
         if not draft.reason.strip():
@@ -108,6 +109,11 @@ class Requests:
         def act(tx: Transaction) -> Story:
             # Marking the form waits for whoever marks it in this moment; only then is their request there to be found.
             if not tx.first_time(actor.team, origin, now) and (earlier := tx.request_from(actor.team, origin)):
+                if earlier.draft != draft:
+                    raise DraftRejected(
+                        "reason",
+                        "This form did arrive before, as it was then. To change it, cancel it on Home, ask anew.",
+                    )
                 return tell(tx, actor.team, earlier.id, self._providers)
             tx.add(request)
             tx.add(self._notice(NoticeKind.RECEIPT, request, actor.id))
@@ -185,7 +191,7 @@ class Requests:
         refusal: NotAllowed | None = None
         if actor.id == request.requester:
             refusal = NotAllowed("Nobody decides on their own request. One of the other approvers will.")
-        elif actor.id not in await self._approvers.deciders(requester, request.draft):
+        elif not await self._approvers.may_decide(actor, requester, request.draft):
             refusal = NotAllowed("By today's policy you are not an approver of this request.")
         elif ruling is Ruling.APPROVE:
             because = unwelcome(requester, await self._directory.person(request.requester, fresh=True))
@@ -242,7 +248,7 @@ class Requests:
         queue: list[Story] = []
         for story in pending:
             requester = Actor(actor.team, story.request.requester)
-            if actor.id in await self._approvers.deciders(requester, story.request.draft):
+            if await self._approvers.may_decide(actor, requester, story.request.draft):
                 queue.append(story)
         return Home(actor.id, mine=mine, queue=tuple(queue[:SHOWN_AT_MOST]))
 

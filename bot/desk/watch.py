@@ -6,10 +6,11 @@ safe to run twice, to skip, and to run in several processes at once.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
+from typing import Any, TypeVar
 
 from bot.desk.audit import Act
 from bot.desk.bell import Bell
@@ -18,16 +19,18 @@ from bot.desk.grants import Grants
 from bot.desk.model import Actor, Cause, Grant, Key, Link, Notice, NoticeKind
 from bot.desk.ports import Clock, Notifier, Random, Store, Transaction
 from bot.desk.requests import Requests, new_notice
+from bot.desk.revoking import Revoking, wait_before
 from bot.desk.states import GrantState, LinkState
 
 log = logging.getLogger(__name__)
 
+Item = TypeVar("Item", Key, Notice)
+
 STALLED_AFTER = timedelta(minutes=2)  # a mint still open then has lost its process; above any mint's patience
 BATCH = 100
-AT_ONCE = 8  # notices under way to Slack at a time
-LEASE = timedelta(minutes=1)  # how long one process may work on an item before another takes it over
-FIRST_RETRY = timedelta(seconds=5)
-LONGEST_RETRY = timedelta(minutes=15)
+AT_ONCE = 8  # items of one kind under way at a time
+LEASE = timedelta(minutes=2)  # how long one process may work on an item before another takes it over
+PATIENCE = timedelta(seconds=90)  # with one message, Slack's rate limits waited out; below the lease
 
 
 class Watch:
@@ -39,6 +42,7 @@ class Watch:
         store: Store,
         requests: Requests,
         grants: Grants,
+        revoking: Revoking,
         notifier: Notifier,
         bell: Bell,
         clock: Clock,
@@ -47,20 +51,30 @@ class Watch:
         self._store = store
         self._requests = requests
         self._grants = grants
+        self._revoking = revoking
         self._notifier = notifier
         self._bell = bell
         self._clock = clock
         self._random = random
-        self._ears = ((bell.ear(), self.retire), (bell.ear(), self.deliver))
+        self._stopping = False
+        self._stale_homes: set[Actor] = set()
+        self._home_ear = asyncio.Event()
+        self._ears = ((bell.ear(), self.retire), (bell.ear(), self.deliver), (self._home_ear, self.redraw))
 
     async def run(self) -> None:
-        """Carries out, at each ring, what the acts before it left to do. Runs until cancelled."""
+        """Carries out, at each ring, what the acts before it left to do. Runs until `stop`, or until cancelled."""
         async with asyncio.TaskGroup() as group:
             for ear, sweep in self._ears:
                 group.create_task(self._answer(ear, sweep))
 
+    def stop(self) -> None:
+        """Ends `run` as soon as what is under way is done and written down; nothing new is begun."""
+        self._stopping = True
+        for ear, _ in self._ears:
+            ear.set()
+
     async def _answer(self, ear: asyncio.Event, sweep: Callable[[], Awaitable[None]]) -> None:
-        while True:
+        while not self._stopping:
             await ear.wait()
             ear.clear()
             try:
@@ -122,46 +136,97 @@ class Watch:
 
     async def retire(self) -> None:
         """Revokes at their providers what is to be revoked and due."""
-        while keys := await self._store.write(lambda tx: tx.lease_keys(self._clock(), self._clock() + LEASE, BATCH)):
-            await asyncio.gather(*(self._retire(key) for key in keys))
+
+        def lease(room: int, tx: Transaction) -> Sequence[Key]:
+            return tx.lease_keys(self._clock(), self._clock() + LEASE, room)
+
+        await self._each(lease, self._retire)
 
     async def _retire(self, key: Key) -> None:
         try:
             with suppress(Superseded):  # another process wrote it down first
-                await self._grants.carry_out(key)
+                await self._revoking.carry_out(key)
         except Exception:
             log.exception("revoking %s failed; its lease ends, and it is tried again", key.id)
 
     async def deliver(self) -> None:
-        """Posts, or brings up to date, every notice that is due; then the Homes of those it went to."""
-        gate = asyncio.Semaphore(AT_ONCE)
-        while due := await self._store.write(lambda tx: tx.lease_notices(self._clock(), self._clock() + LEASE, BATCH)):
-            await asyncio.gather(*(self._show(notice, gate) for notice in due))
-            homes = {Actor(one.team, one.recipient) for one in due if one.recipient[0] in "UW"}
-            await asyncio.gather(*(self._show_home(actor, gate) for actor in homes))
+        """Posts, or brings up to date, every notice that is due."""
 
-    async def _show(self, notice: Notice, gate: asyncio.Semaphore) -> None:
-        async with gate:
-            try:
-                story = await self._requests.story(notice.team, notice.about)
+        def lease(room: int, tx: Transaction) -> Sequence[Notice]:
+            return tx.lease_notices(self._clock(), self._clock() + LEASE, room)
+
+        await self._each(lease, self._show)
+
+    async def _each(
+        self,
+        lease: Callable[[int, Transaction], Sequence[Item]],
+        handle: Callable[[Item], Coroutine[Any, Any, None]],
+    ) -> None:
+        """Handles all that is due, `AT_ONCE` at a time. No more than those are leased, so a crash holds up few."""
+        under_way: set[asyncio.Task[None]] = set()
+        try:
+            while not self._stopping:
+                items = await self._store.write(partial(lease, AT_ONCE - len(under_way)))
+                under_way |= {asyncio.create_task(handle(item)) for item in items}
+                if not under_way:
+                    return
+                _, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            for task in under_way:
+                task.cancel()
+            raise
+        finally:
+            await asyncio.gather(*under_way, return_exceptions=True)
+
+    async def _show(self, notice: Notice) -> None:
+        try:
+            shown = await self._shown(notice)
+            await self._store.write(shown)
+        except Exception:
+            log.exception("notice %s (%s) may be shown and is not written down", notice.id, notice.kind)
+
+    async def _shown(self, notice: Notice) -> Callable[[Transaction], None]:
+        """Shows the notice; what there is to write down of it."""
+        try:
+            story = await self._requests.story(notice.team, notice.about)
+            async with asyncio.timeout(PATIENCE.total_seconds()):
                 channel, ts = await self._notifier.show(notice, story)
-            except (Undeliverable, NotThere) as error:
-                log.warning("notice %s (%s) cannot be delivered: %s", notice.id, notice.kind, error)
-                await self._store.write(lambda tx: tx.shown(notice, channel=notice.channel, ts=notice.ts))
-            except Exception:
-                # Slack is down, or something of ours is wrong: keep the notice, try later and later.
-                log.exception("notice %s (%s) failed and will be tried again", notice.id, notice.kind)
-                wait = min(FIRST_RETRY * 2 ** min(notice.attempts, 10), LONGEST_RETRY)
-                until = self._clock() + wait
-                await self._store.write(lambda tx: tx.put_off(notice, until))
-            else:
-                await self._store.write(lambda tx: tx.shown(notice, channel=channel, ts=ts))
+        except (Undeliverable, NotThere) as error:
+            log.warning("notice %s (%s) cannot be delivered: %s", notice.id, notice.kind, error)
 
-    async def _show_home(self, actor: Actor, gate: asyncio.Semaphore) -> None:
-        async with gate:
-            try:
-                await self._notifier.show_home(await self._requests.home(actor))
-            except (Undeliverable, Unavailable) as error:
-                log.warning("the Home of %s was not redrawn: %s", actor.id, error)
-            except Exception:
-                log.exception("the Home of %s was not redrawn; opening it draws it anew", actor.id)
+            def give_up(tx: Transaction) -> None:
+                tx.shown(notice, channel=notice.channel, ts=notice.ts)
+
+            return give_up
+        except Exception as error:
+            # Slack is down, or something of ours is wrong: keep the notice, try later and later.
+            known = isinstance(error, Unavailable | TimeoutError)
+            log.warning("notice %s (%s) is tried again: %s", notice.id, notice.kind, error, exc_info=not known)
+            until = self._clock() + wait_before(notice.attempts)
+
+            def put_off(tx: Transaction) -> None:
+                tx.put_off(notice, until)
+
+            return put_off
+        if notice.recipient[0] in "UW":
+            self._stale_homes.add(Actor(notice.team, notice.recipient))
+            self._home_ear.set()
+
+        def done(tx: Transaction) -> None:
+            tx.shown(notice, channel=channel, ts=ts)
+
+        return done
+
+    async def redraw(self) -> None:
+        """Draws the Homes of those whom notices went to. A crash loses that: opening a Home draws it anew."""
+        while self._stale_homes and not self._stopping:
+            some = [self._stale_homes.pop() for _ in range(min(AT_ONCE, len(self._stale_homes)))]
+            await asyncio.gather(*(self._show_home(actor) for actor in some))
+
+    async def _show_home(self, actor: Actor) -> None:
+        try:
+            await self._notifier.show_home(await self._requests.home(actor))
+        except (Undeliverable, Unavailable) as error:
+            log.warning("the Home of %s was not redrawn: %s", actor.id, error)
+        except Exception:
+            log.exception("the Home of %s was not redrawn; opening it draws it anew", actor.id)

@@ -165,7 +165,7 @@ class OpenAI:
     async def mint(self, *, marker: str, scope: Scope, lifetime: timedelta) -> Minted:
         """Creates a service account and one key on it that does no more than `scope`.
 
-        Takes at most six calls one after another. Where OpenAI cannot limit a key to the permission, no key is made.
+        Takes at most seven calls one after another. Where OpenAI cannot limit a key to the permission, no key is made.
         """
         scopes = SCOPES.get(scope.permission)
         if scopes is None:
@@ -241,9 +241,7 @@ class OpenAI:
         try:
             # A bare account has the role "none", and its keys open nothing.
             await self._call("POST", _account(project, account.id), _Account, body={"role": "member"})
-            return account, await self._create_key(
-                _account(project, account.id) + "/api_keys", marker, scopes, lifetime
-            )
+            return account, await self._create_key(_account(project, account.id), marker, scopes, lifetime)
         except ProviderError:
             try:
                 await self.revoke(handle=account.id, project=project)
@@ -251,12 +249,17 @@ class OpenAI:
                 raise OutcomeUnknown("OpenAI made half a key and did not take it back.") from None
             raise
 
-    async def _create_key(self, path: str, marker: str, scopes: Sequence[str], lifetime: timedelta) -> _Key:
+    async def _create_key(self, account: str, marker: str, scopes: Sequence[str], lifetime: timedelta) -> _Key:
+        path = f"{account}/api_keys"
         wanted: dict[str, Any] = {"name": marker, "scopes": list(scopes)} if scopes else {"name": marker}
         try:
             return await self._create(path, _Key, **wanted, expires_in_seconds=math.ceil(lifetime.total_seconds()))
         except ProviderNotFound:
-            # The account answered a moment ago, so it is the endpoint that is not there.
+            try:
+                await self._call("GET", account, _Account)
+            except ProviderNotFound:
+                # Found by its marker, and revoked, while its key was being made.
+                raise ProviderTransient("The service account was deleted while its key was being made.") from None
             raise _NotOffered("This OpenAI API makes no keys on service accounts.") from None
         except _NotOffered as missing:
             if missing.parameter != "expires_in_seconds":

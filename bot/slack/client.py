@@ -2,7 +2,9 @@
 
 import logging
 
+from aiohttp import ClientConnectorError
 from pydantic import SecretStr
+from slack_sdk.http_retry import HttpRequest, HttpResponse, RetryState
 from slack_sdk.http_retry.async_handler import AsyncRetryHandler
 from slack_sdk.http_retry.builtin_async_handlers import (
     AsyncConnectionErrorRetryHandler,
@@ -11,6 +13,7 @@ from slack_sdk.http_retry.builtin_async_handlers import (
 from slack_sdk.web.async_client import AsyncWebClient
 
 CALL_SECONDS = 10
+ONCE = frozenset({"chat.postMessage", "views.open"})  # what repeated does again, where all else does the same again
 RATE_LIMIT_RETRIES = 5  # each waits as long as Slack says
 
 # At its debug level slack-sdk logs whole requests, and the answer to a pick-up holds a link's seed.
@@ -18,10 +21,27 @@ quiet = logging.getLogger("slack_sdk.keydesk")
 quiet.setLevel(logging.WARNING)
 
 
+class _BrokenConnection(AsyncConnectionErrorRetryHandler):
+    """Tries once more where that does no harm: a broken connection does not say whether Slack had acted."""
+
+    async def _can_retry_async(
+        self,
+        *,
+        state: RetryState,
+        request: HttpRequest,
+        response: HttpResponse | None = None,
+        error: Exception | None = None,
+    ) -> bool:
+        may_have_acted = not isinstance(error, ClientConnectorError)
+        if may_have_acted and request.url.rpartition("/")[2] in ONCE:
+            return False
+        return await super()._can_retry_async(state=state, request=request, response=response, error=error)
+
+
 def retry_handlers() -> list[AsyncRetryHandler]:
     """Waits rate limits out, which slack-sdk does not by itself, and tries broken connections once more."""
     return [
-        AsyncConnectionErrorRetryHandler(),
+        _BrokenConnection(),
         AsyncRateLimitErrorRetryHandler(max_retry_count=RATE_LIMIT_RETRIES),
     ]
 

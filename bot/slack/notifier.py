@@ -3,10 +3,11 @@
 from collections.abc import Awaitable
 from typing import Any
 
+from aiohttp import ClientError
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.desk.errors import Undeliverable
+from bot.desk.errors import Unavailable, Undeliverable
 from bot.desk.model import Home, Notice, Story
 from bot.slack import views
 
@@ -71,6 +72,9 @@ async def _reaching(call: Awaitable[Any]) -> Any:
     try:
         return await call
     except SlackApiError as error:
-        if error.response.get("error") in NEVER:
-            raise Undeliverable(str(error.response["error"])) from None
-        raise
+        why = str(error.response.get("error"))
+        if why in NEVER:
+            raise Undeliverable(why) from None
+        raise Unavailable(f"Slack did not take it ({why}).") from None
+    except (ClientError, TimeoutError) as error:
+        raise Unavailable(f"Slack does not answer ({type(error).__name__}).") from None

@@ -2,11 +2,12 @@
 
 import asyncio
 import os
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
 
-from bot.desk import envelope, grants
+from bot.desk import envelope, grants, revoking
 from bot.desk.audit import Act
 from bot.desk.errors import (
     AlreadyDelivered,
@@ -190,7 +191,7 @@ async def test_a_mint_of_unknown_outcome_that_landed_is_found_and_revoked(world:
     again = await world.delivering(grant)
     await world.watch.retire()
     lost, kept = [await world.key(key.id) for key in await world.keys(grant)]
-    assert {lost.state, kept.state} == {KeyState.REVOKED, KeyState.SEALED}
+    assert {lost.state, kept.state} == {KeyState.REVOKING, KeyState.SEALED}  # it is looked for on
     assert list(world.vendor.living.values()) == [(await world.key((await world.link(again)).key_id)).marker]
 
 
@@ -206,8 +207,56 @@ async def test_a_mint_that_lands_late_is_found_within_its_quarantine(world: Worl
     await world.sweep(after=3 * MINUTE)
     world.vendor.land(key.marker)
     await world.sweep(after=MINUTE)
-    assert (await world.key(key.id)).state is KeyState.REVOKED
     assert world.vendor.living == {}
+    assert (await world.last_entry()).act == Act.FOUND
+    await world.sweep(after=revoking.QUARANTINE)
+    assert (await world.key(key.id)).state is KeyState.REVOKED
+
+
+async def test_a_twin_that_lands_after_the_first_was_found_is_found_too(world: World) -> None:
+    """A marker that was found goes on being looked for until its quarantine ends; then it is revoked once."""
+    grant = await world.approved()
+    world.vendor.mint_faults.append(OutcomeUnknown("time-out"))
+    world.vendor.lands = True
+    with pytest.raises(OutcomeUnknown):
+        await world.delivering(grant)
+    key = (await world.keys(grant))[0]
+    await world.sweep()
+    assert world.vendor.living == {}
+    await world.grants.revoke(BEN, grant.id)
+    world.vendor.land(key.marker)
+    await world.sweep(after=MINUTE)
+    assert world.vendor.living == {}
+    assert (await world.grant(grant)).state is GrantState.ENDING
+    await world.sweep(after=revoking.QUARANTINE)
+    assert (await world.key(key.id)).state is KeyState.REVOKED
+    acts = await world.acts()
+    assert (acts.count(Act.FOUND), acts.count(Act.REVOKED), acts.count(Act.ENDED)) == (2, 1, 1)
+
+
+async def test_a_late_answer_is_not_written_over(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mint's answer comes while the marker is looked for: its handle is revoked, and nothing is called void."""
+    grant = await world.approved()
+    key = await world.picked_up(grant)
+    world.vendor.at_mint.shut()
+    issuing = asyncio.create_task(world.grants.issue(key))
+    await world.vendor.at_mint.reached.wait()
+    await world.grants.revoke(BEN, grant.id)
+    world.clock.now += revoking.QUARANTINE
+    looking = world.vendor.find
+
+    async def find(*, marker: str, project: str) -> Sequence[str]:
+        found = await looking(marker=marker, project=project)
+        world.vendor.at_mint.open()
+        with pytest.raises(Superseded):
+            await issuing
+        return found
+
+    monkeypatch.setattr(world.vendor, "find", find)
+    await world.watch.retire()
+    assert (await world.key(key.id)).state is KeyState.REVOKED
+    assert world.vendor.revoked == world.vendor.minted
+    assert Act.VOIDED not in await world.acts()
 
 
 async def test_a_mint_that_never_landed_is_void_after_its_quarantine(world: World) -> None:
@@ -217,7 +266,7 @@ async def test_a_mint_that_never_landed_is_void_after_its_quarantine(world: Worl
     with pytest.raises(OutcomeUnknown):
         await world.delivering(grant)
     key = (await world.keys(grant))[0]
-    await world.sweep(after=grants.QUARANTINE - timedelta(microseconds=1))
+    await world.sweep(after=revoking.QUARANTINE - timedelta(microseconds=1))
     assert (await world.key(key.id)).state is KeyState.REVOKING
     await world.sweep(after=MINUTE)
     assert (await world.key(key.id)).state is KeyState.VOID
@@ -248,6 +297,8 @@ async def test_a_defect_in_an_adapter_counts_as_unknown(world: World) -> None:
         await world.delivering(grant)
     assert (await world.grant(grant)).state is GrantState.READY
     await world.sweep()
+    assert world.vendor.living == {}
+    await world.sweep(after=revoking.QUARANTINE)
     assert [key.state for key in await world.keys(grant)] == [KeyState.REVOKED]
 
 
@@ -280,7 +331,7 @@ async def test_a_mint_that_comes_home_after_it_was_given_up_leaves_no_key(world:
     issuing = asyncio.create_task(world.grants.issue(key))
     await world.vendor.at_mint.reached.wait()
     await world.sweep(after=3 * MINUTE)
-    await world.sweep(after=grants.QUARANTINE)
+    await world.sweep(after=revoking.QUARANTINE)
     assert (await world.key(key.id)).state is KeyState.VOID
     world.vendor.at_mint.open()
     newer = await world.delivering(grant)
@@ -493,7 +544,7 @@ async def test_a_grant_ends_only_when_every_key_of_it_is_gone(world: World) -> N
     await world.sweep(after=MINUTE)
     assert {key.state for key in await world.keys(grant)} == {KeyState.REVOKED, KeyState.REVOKING}
     assert (await world.grant(grant)).state is GrantState.ENDING
-    await world.sweep(after=grants.QUARANTINE)
+    await world.sweep(after=revoking.QUARANTINE)
     assert (await world.grant(grant)).state is GrantState.ENDED
     assert (await world.acts()).count(Act.ENDED) == 1
 

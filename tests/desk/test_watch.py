@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bot.desk import grants, watch
+from bot.desk import grants, revoking, watch
 from bot.desk.audit import Act
 from bot.desk.errors import ProviderRateLimited, ProviderTransient, Superseded, Unavailable, Undeliverable
 from bot.desk.model import Cause, NoticeKind, Ruling
@@ -66,7 +66,7 @@ async def test_a_revealed_link_is_left_alone(world: World) -> None:
 
 @pytest.mark.parametrize("landed", [True, False], ids=["landed", "did-not-land"])
 async def test_a_pick_up_whose_process_died_is_put_right(world: World, landed: bool) -> None:
-    """The intention is found, the marker looked for, the holder told; whether or not the mint had landed."""
+    """The intention is found, the marker looked for, the holder told; what landed is revoked at once, and looked for on."""
     grant = await world.approved()
     key = await world.picked_up(grant)
     if landed:
@@ -76,15 +76,17 @@ async def test_a_pick_up_whose_process_died_is_put_right(world: World, landed: b
     await world.sweep(after=MOMENT)
     assert (await world.grant(grant)).state is GrantState.READY
     assert world.vendor.looked_for == [key.marker]
-    assert (await world.key(key.id)).state is (KeyState.REVOKED if landed else KeyState.REVOKING)
+    assert (await world.key(key.id)).state is KeyState.REVOKING
     assert world.vendor.living == {}
     assert len(world.slack.standing(NoticeKind.UNFINISHED, BEN)) == 1
     assert (await world.delivering(grant)).grant.state is GrantState.DELIVERING
+    await world.sweep(after=revoking.QUARANTINE)
+    assert (await world.key(key.id)).state is (KeyState.REVOKED if landed else KeyState.VOID)
 
 
 async def test_a_mint_under_way_is_not_taken_for_a_dead_one(world: World) -> None:
     """A sweep may come by at any moment; the desk's patience ends before a mint counts as stalled."""
-    assert grants.MINT_PATIENCE < watch.STALLED_AFTER < grants.QUARANTINE
+    assert grants.MINT_PATIENCE < watch.STALLED_AFTER < revoking.QUARANTINE
     grant = await world.approved()
     key = await world.picked_up(grant)
     await world.sweep(after=grants.MINT_PATIENCE)
@@ -136,7 +138,7 @@ async def test_two_keys_of_a_grant_that_die_at_once_end_it(world: World, other: 
         await world.delivering(first.grant)
         await world.grants.revoke(BEN, grant.id)
         one, two = await world.store.write(lambda tx: tx.lease_keys(world.clock.now, world.clock.now + MINUTE, 9))
-        await asyncio.gather(world.grants.carry_out(one), other.grants.carry_out(two))
+        await asyncio.gather(world.revoking.carry_out(one), other.revoking.carry_out(two))
         assert (await world.grant(grant)).state is GrantState.ENDED
 
 
@@ -152,7 +154,7 @@ async def test_a_revocation_that_fails_is_tried_later_and_later(world: World) ->
         world.vendor.revoke_faults.append(ProviderTransient("down"))
         await world.watch.retire()
         key = await world.key(key_id)
-        wait = min(grants.FIRST_RETRY * 2 ** min(attempt, 10), grants.LONGEST_RETRY)
+        wait = min(revoking.FIRST_RETRY * 2 ** min(attempt, 10), revoking.LONGEST_RETRY)
         assert (key.state, key.attempts, key.due_at) == (KeyState.REVOKING, attempt + 1, world.clock.now + wait)
         world.clock.now += wait - MOMENT
         await world.watch.retire()
@@ -187,7 +189,7 @@ async def test_a_key_whose_process_died_while_revoking_is_taken_over(world: Worl
     await other.watch.retire()
     assert (await world.grant(grant)).state is GrantState.ENDED
     with pytest.raises(Superseded):  # the first process comes back, too late
-        await world.grants.carry_out(leased)
+        await world.revoking.carry_out(leased)
     assert (await world.acts()).count(Act.REVOKED) == 1
 
 
@@ -235,15 +237,15 @@ async def test_a_message_that_fails_is_tried_later_and_later(world: World, caplo
     world.slack.faults = [ConnectionError("down")] * 5
     await world.watch.deliver()
     assert world.slack.messages == {}
-    await world.sweep(after=watch.FIRST_RETRY - MOMENT)
+    await world.sweep(after=revoking.FIRST_RETRY - MOMENT)
     assert world.slack.messages == {}
     world.slack.faults = [ConnectionError("down")] * 5
     await world.sweep(after=MOMENT)
-    await world.sweep(after=2 * watch.FIRST_RETRY - MOMENT)
+    await world.sweep(after=2 * revoking.FIRST_RETRY - MOMENT)
     assert world.slack.messages == {}
     await world.sweep(after=MOMENT)
     assert len(world.slack.messages) == 5
-    assert "will be tried again" in caplog.text
+    assert "is tried again" in caplog.text
 
 
 async def test_a_change_while_a_message_is_put_off_does_not_hurry_it(world: World) -> None:
@@ -254,7 +256,7 @@ async def test_a_change_while_a_message_is_put_off_does_not_hurry_it(world: Worl
     await world.requests.cancel(BEN, request.id)
     await world.watch.deliver()
     assert world.slack.messages == {}
-    await world.sweep(after=watch.FIRST_RETRY)
+    await world.sweep(after=revoking.FIRST_RETRY)
     assert {story.request.state for _, story in world.slack.messages.values()} == {RequestState.CANCELLED}
 
 
@@ -271,11 +273,11 @@ async def test_whom_slack_does_not_reach_any_more_holds_nobody_up(world: World) 
 async def test_homes_are_redrawn_for_whom_something_changed(world: World) -> None:
     """Requester and deciders see the new state in their Homes; a channel has none."""
     request = (await world.asked()).request
-    await world.watch.deliver()
+    await world.sweep()
     assert set(world.slack.homes) == {BEN.id, ANA.id, CARA.id, DEV.id}
     assert [story.request.id for story in world.slack.homes[CARA.id].queue] == [request.id]
     await world.requests.decide(CARA, request.id, Ruling.DENY, "Not now")
-    await world.watch.deliver()
+    await world.sweep()
     assert world.slack.homes[CARA.id].queue == ()
     assert world.slack.homes[BEN.id].mine[0].request.state is RequestState.DENIED
 
@@ -291,9 +293,9 @@ async def test_a_home_that_cannot_be_drawn_holds_no_message_up(
 
     monkeypatch.setattr(world.slack, "show_home", fail)
     await world.asked()
-    await world.watch.deliver()
+    await world.sweep()
     assert len(world.slack.messages) == 5
-    await world.watch.deliver()
+    await world.sweep()
     assert world.slack.shows == 5
 
 
@@ -334,14 +336,14 @@ async def test_one_failed_pass_does_not_end_all_of_them(
     """A sweep that meets a defect is logged, and the next ring runs it again."""
     grant = await world.active()
     await world.grants.revoke(BEN, grant.id)
-    whole, failed = world.grants.carry_out, asyncio.Event()
+    whole, failed = world.revoking.carry_out, asyncio.Event()
 
     async def broken(key: Any) -> None:
-        monkeypatch.setattr(world.grants, "carry_out", whole)
+        monkeypatch.setattr(world.revoking, "carry_out", whole)
         failed.set()
         raise ValueError("a defect")
 
-    monkeypatch.setattr(world.grants, "carry_out", broken)
+    monkeypatch.setattr(world.revoking, "carry_out", broken)
     running = asyncio.create_task(world.watch.run())
     await failed.wait()
     world.clock.now += watch.LEASE

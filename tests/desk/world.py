@@ -7,11 +7,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from bot.desk import envelope
-from bot.desk.approvers import Approvers
+from bot.desk.assembly import assemble
 from bot.desk.audit import Entry, verify
-from bot.desk.bell import Bell
-from bot.desk.door import Door
-from bot.desk.grants import Grants
 from bot.desk.ids import new_id
 from bot.desk.model import (
     Actor,
@@ -37,9 +34,7 @@ from bot.desk.model import (
     Story,
 )
 from bot.desk.policy import load
-from bot.desk.requests import Requests
 from bot.desk.states import KeyState
-from bot.desk.watch import Watch
 from storage.store import SqlStore
 
 TEAM = "T0ACME"
@@ -272,39 +267,17 @@ class World:
         self.people: Workspace = beside.people if beside else Workspace()
         self.vendor: Vendor = beside.vendor if beside else Vendor()
         self.slack: Slack = beside.slack if beside else Slack()
-        self.bell = Bell()
-        door = Door(store=store, directory=self.people, clock=self.clock)
-        policy = load(POLICY, permissions={"openai": Vendor.permissions})
-        approvers = Approvers(policy=policy, directory=self.people, door=door)
-        self.requests = Requests(
+        desk = assemble(
             store=store,
             directory=self.people,
-            door=door,
-            approvers=approvers,
+            notifier=self.slack,
+            policy=load(POLICY, permissions={"openai": Vendor.permissions}),
             providers={"openai": self.vendor},
-            bell=self.bell,
-            clock=self.clock,
-            random=os.urandom,
-        )
-        self.grants = Grants(
-            store=store,
-            door=door,
-            approvers=approvers,
-            providers={"openai": self.vendor},
-            bell=self.bell,
             clock=self.clock,
             random=os.urandom,
             public_url="https://desk.example",
         )
-        self.watch = Watch(
-            store=store,
-            requests=self.requests,
-            grants=self.grants,
-            notifier=self.slack,
-            bell=self.bell,
-            clock=self.clock,
-            random=os.urandom,
-        )
+        self.requests, self.grants, self.revoking, self.watch = desk.requests, desk.grants, desk.revoking, desk.watch
 
     # ---- the way of one request
 
@@ -351,6 +324,7 @@ class World:
         await self.watch.reconcile()
         await self.watch.retire()
         await self.watch.deliver()
+        await self.watch.redraw()
 
     # ---- what there is now
 

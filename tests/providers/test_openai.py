@@ -374,7 +374,22 @@ async def test_a_refused_mint_leaves_nothing(step: str, status: int, error: type
                 await provider.mint(marker="keydesk-k1", scope=scope(), lifetime=DAY)
     assert type(refusal.value) is error
     done = MINT[: ["account", "role", "key"].index(step) + 1]
-    assert served.asked == (done if step == "account" else [*done, DELETE])
+    looked = [("GET", DELETE[1])] if (step, status) == ("key", 404) else []
+    assert served.asked == (done if step == "account" else [*done, *looked, DELETE])
+
+
+async def test_an_account_revoked_while_its_key_is_made(world: World, provider: OpenAI) -> None:
+    """Found by its marker and deleted in that moment: no key, no second account, and no word of an old API."""
+    world.faults.add(Fault("openai", "POST */api_keys", delay=0.3))
+    minting = asyncio.create_task(provider.mint(marker="keydesk-k1", scope=scope("all"), lifetime=DAY))
+    while not world.faults.record:
+        await provider.check()  # any call: the mint goes on beside it
+    [handle] = await provider.find(marker="keydesk-k1", project="proj_lab")
+    await provider.revoke(handle=handle, project="proj_lab")
+    with pytest.raises(ProviderTransient, match="deleted while its key was being made"):
+        await minting
+    assert world.alive() == []
+    assert await provider.find(marker="keydesk-k1", project="proj_lab") == []
 
 
 @pytest.mark.parametrize("breaking", [cutting, refusing(500), refusing(503), refusing(408), answering({"object": "x"})])

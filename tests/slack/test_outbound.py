@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from slack_sdk.errors import SlackApiError
 
 from bot.desk.errors import Unavailable, Undeliverable
 from bot.desk.model import Home, Notice, NoticeKind
@@ -193,7 +192,7 @@ class TestNotifier:
     async def test_a_refused_token_is_a_bad_moment(self, servers: Running) -> None:
         """What an operator can mend is tried again later."""
         notifier = SlackNotifier(client=build_client(SecretStr("xoxb-wrong"), servers.api_url), team=TEAM)
-        with pytest.raises(SlackApiError):
+        with pytest.raises(Unavailable, match="invalid_auth"):
             await notifier.show(notice("U0ANA"), stories.pending())
 
     async def test_a_home_is_published(self, notifier: SlackNotifier, sandbox: Sandbox) -> None:

@@ -14,10 +14,8 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from bot import web
-from bot.desk.approvers import Approvers
+from bot.desk.assembly import assemble
 from bot.desk.audit import Entry
-from bot.desk.bell import Bell
-from bot.desk.door import Door
 from bot.desk.grants import Grants
 from bot.desk.ids import new_id
 from bot.desk.model import (
@@ -42,7 +40,6 @@ from bot.desk.model import (
 )
 from bot.desk.policy import load
 from bot.desk.ports import Transaction
-from bot.desk.requests import Requests
 from bot.desk.states import GrantState, RequestState
 from bot.desk.watch import Watch
 from storage.store import SqlStore
@@ -264,48 +261,25 @@ async def world(
 ) -> AsyncIterator[World]:
     """A desk, served until the context ends. `public_url`: what it believes its address to be."""
     listener, url = listening()
-    clock, bell, people = MovableClock(), Bell(), People()
-    vendors = {"openai": Vendor()}
-    door = Door(store=store, directory=people, clock=clock)
-    policy = load(POLICY, permissions={"openai": Vendor.permissions}, source="policy.toml")
-    approvers = Approvers(policy=policy, directory=people, door=door)
-    requests = Requests(
+    clock, people = MovableClock(), People()
+    desk = assemble(
         store=store,
         directory=people,
-        door=door,
-        approvers=approvers,
-        providers=vendors,
-        bell=bell,
-        clock=clock,
-        random=os.urandom,
-    )
-    grants = Grants(
-        store=store,
-        door=door,
-        approvers=approvers,
-        providers=vendors,
-        bell=bell,
+        notifier=Silence(),
+        policy=load(POLICY, permissions={"openai": Vendor.permissions}, source="policy.toml"),
+        providers={"openai": Vendor()},
         clock=clock,
         random=os.urandom,
         public_url=public_url or url,
     )
-    watch = Watch(
-        store=store,
-        requests=requests,
-        grants=grants,
-        notifier=Silence(),
-        bell=bell,
-        clock=clock,
-        random=os.urandom,
-    )
-    served = World(url=url, store=store, grants=grants, watch=watch, clock=clock, people=people)
+    served = World(url=url, store=store, grants=desk.grants, watch=desk.watch, clock=clock, people=people)
 
     async def ready() -> None:
         if not served.ready:
             raise ConnectionError("the database at db.internal does not answer")
 
     app = web.build(
-        grants=grants,
+        grants=desk.grants,
         public_url=public_url or url,
         session_secret=SecretStr("s" * 32),
         slack_client_id=client_id,

@@ -1,0 +1,73 @@
+"""Puts the desk together: which of its parts needs which of the others."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bot.desk.approvers import Approvers
+from bot.desk.bell import Bell
+from bot.desk.door import Door
+from bot.desk.grants import Grants
+from bot.desk.policy import Policy
+from bot.desk.ports import Clock, Directory, Notifier, Provider, Random, Store
+from bot.desk.requests import Requests
+from bot.desk.revoking import Revoking
+from bot.desk.watch import Watch
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What the edges call, and what time does."""
+
+    requests: Requests
+    grants: Grants
+    revoking: Revoking
+    watch: Watch
+
+
+def assemble(
+    *,
+    store: Store,
+    directory: Directory,
+    notifier: Notifier,
+    policy: Policy,
+    providers: Mapping[str, Provider],
+    clock: Clock,
+    random: Random,
+    public_url: str,
+) -> Desk:
+    """A desk on this store, complete. Its parts share one bell."""
+    bell = Bell()
+    door = Door(store=store, directory=directory, clock=clock)
+    approvers = Approvers(policy=policy, directory=directory, door=door)
+    requests = Requests(
+        store=store,
+        directory=directory,
+        door=door,
+        approvers=approvers,
+        providers=providers,
+        bell=bell,
+        clock=clock,
+        random=random,
+    )
+    grants = Grants(
+        store=store,
+        door=door,
+        approvers=approvers,
+        providers=providers,
+        bell=bell,
+        clock=clock,
+        random=random,
+        public_url=public_url,
+    )
+    revoking = Revoking(store=store, providers=providers, bell=bell, clock=clock)
+    watch = Watch(
+        store=store,
+        requests=requests,
+        grants=grants,
+        revoking=revoking,
+        notifier=notifier,
+        bell=bell,
+        clock=clock,
+        random=random,
+    )
+    return Desk(requests, grants, revoking, watch)

@@ -1,0 +1,111 @@
+"""Revoking at the provider: carried out until the provider said that the key is gone, and written down only then."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from bot.desk.audit import Act
+from bot.desk.bell import Bell
+from bot.desk.errors import NotThere, ProviderError, ProviderRateLimited, Superseded
+from bot.desk.model import Actor, Grant, Key
+from bot.desk.ports import Clock, Provider, Store, Transaction
+from bot.desk.states import GrantState, KeyState
+
+log = logging.getLogger(__name__)
+
+QUARANTINE = timedelta(minutes=10)  # how long a mint of unknown outcome may still land: longer than any time-out
+LOOK_AGAIN = timedelta(seconds=30)
+FIRST_RETRY = timedelta(seconds=5)
+LONGEST_RETRY = timedelta(minutes=15)
+
+
+class Revoking:
+    """Takes keys that are to be revoked to their end."""
+
+    def __init__(self, *, store: Store, providers: Mapping[str, Provider], bell: Bell, clock: Clock) -> None:
+        self._store = store
+        self._providers = providers
+        self._bell = bell
+        self._clock = clock
+
+    async def carry_out(self, key: Key) -> None:
+        """Revokes a key at its provider. What fails is tried again, later and later.
+
+        A key whose mint has an unknown outcome is looked for by its marker until its quarantine is over, and revoked
+        each time it is found: one that was found may have a twin that lands later. Raises `Superseded` when the key
+        moved on meanwhile.
+        """
+        now = self._clock()
+        try:
+            handles = await self._revoke(key)
+        except ProviderError as error:
+            wait = wait_before(key.attempts)
+            if isinstance(error, ProviderRateLimited):
+                wait = max(wait, timedelta(seconds=error.retry_after))
+            log.warning("revoking %s failed (%s), again in %s", key.id, type(error).__name__, wait)
+
+            def put_off(tx: Transaction) -> None:
+                self._as_it_was(tx, key)
+                tx.move(key, due_at=now + wait, attempts=key.attempts + 1)
+
+            await self._store.write(put_off)
+            return
+
+        def write_down(tx: Transaction) -> None:
+            self._write_down(tx, key, handles, now)
+
+        await self._store.write(write_down)
+        self._bell.ring()
+
+    async def _revoke(self, key: Key) -> Sequence[str]:
+        """The handles that were revoked; none where nothing bears the marker."""
+        provider = self._providers.get(key.provider)
+        if provider is None:
+            raise ProviderError(f"provider {key.provider} is not set up")
+        if key.mint_ended and key.handle:
+            handles: Sequence[str] = [key.handle]
+        else:
+            handles = await provider.find(marker=key.marker, project=key.project)
+        for handle in handles:
+            await provider.revoke(handle=handle, project=key.project)
+        return handles
+
+    def _write_down(self, tx: Transaction, key: Key, handles: Sequence[str], now: datetime) -> None:
+        self._as_it_was(tx, key)
+        done: dict[str, Any] = {"team": key.team, "at": now, "actor": Actor.system(key.team).id, "subject": key.id}
+        about: dict[str, Any] = {"grant": key.grant_id, "provider": key.provider}
+        known = " ".join(handles) or key.handle
+        if not key.mint_ended:
+            if handles:
+                tx.record(**done, act=Act.FOUND, **about, handle=known)
+            if now < key.intended_at + QUARANTINE:
+                tx.move(key, handle=known, due_at=now + LOOK_AGAIN, attempts=key.attempts + 1)
+                return
+        outcome, act = (KeyState.REVOKED, Act.REVOKED) if known else (KeyState.VOID, Act.VOIDED)
+        tx.move(key, outcome, handle=known, due_at=None)
+        tx.record(**done, act=act, **about, handle=known or "")
+        grant = tx.grant(key.team, key.grant_id)
+        if grant is None:
+            raise NotThere("There is no such key here.")
+        if grant.state is GrantState.ENDING and not living(tx, grant):
+            tx.move(grant, GrantState.ENDED)
+            tx.record(**{**done, "subject": grant.id}, act=Act.ENDED)
+        tx.redraw(grant.team, grant.request_id, now)
+
+    def _as_it_was(self, tx: Transaction, key: Key) -> None:
+        """The answer of a late mint may have come while the provider was asked: then there is a handle to revoke."""
+        found = tx.key(key.team, key.id)
+        if found is None or (found.state, found.mint_ended, found.handle) != (key.state, key.mint_ended, key.handle):
+            raise Superseded("The key moved on.", found=found.state if found else "gone")
+
+
+def wait_before(attempts: int) -> timedelta:
+    """How long until something that failed so many times before is tried again: later and later."""
+    times: int = 2 ** min(attempts, 10)
+    return min(FIRST_RETRY * times, LONGEST_RETRY)
+
+
+def living(tx: Transaction, grant: Grant) -> list[Key]:
+    """The grant's keys of which the provider has not yet said that they are gone."""
+    return [key for key in tx.keys_of(grant.team, grant.id) if key.state not in (KeyState.REVOKED, KeyState.VOID)]

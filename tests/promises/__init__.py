@@ -1,0 +1,1 @@
+"""The promises of the README, tried where they could break."""

@@ -31,7 +31,7 @@ check: $(VENV)/.dev ## format, lint, types, direction of imports
 	@$(BIN)/mypy .
 	@$(BIN)/lint-imports
 
-bench: $(VENV)/.dev ## measure; the figures go to benchmarks/results.json
+bench: $(VENV)/.bench ## measure; the figures go to benchmarks/results.json
 	@$(BIN)/python -m benchmarks $(ONLY)
 
 format: $(VENV)/.dev ## put the code into its form
@@ -49,6 +49,7 @@ lock: $(VENV)/.dev ## pin the dependencies anew, with hashes
 	@$(LOCK) -o requirements/run.txt
 	@$(LOCK) --group sandbox -c requirements/run.txt -o requirements/demo.txt
 	@$(LOCK) --group dev -c requirements/demo.txt -o requirements/dev.txt
+	@$(LOCK) --group bench -c requirements/dev.txt -o requirements/bench.txt
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "Keydesk needs Python 3.11 or newer. Mend: install it, or name it: make PYTHON=/path/to/python3.12"; exit 1; }

@@ -1,0 +1,656 @@
+"""A desk is killed before and after each commit and each act beyond it; nothing is lost, and no key lives unknown."""
+
+import asyncio
+import shutil
+import signal
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import httpx
+import pytest
+import pytest_asyncio
+from sqlalchemy import Engine, and_, create_engine, not_, select
+
+from bot import providers
+from bot.desk import audit, envelope
+from bot.desk.model import AccessRequest, Context, Grant, Key, Link, Notice
+from bot.desk.ports import Provider
+from bot.desk.requests import tell
+from bot.desk.revoking import QUARANTINE
+from bot.desk.states import GrantState, KeyState, RequestState
+from bot.desk.watch import LEASE, STALLED_AFTER
+from bot.slack import views
+from sandbox.client import Ack, Member, Message, View
+from sandbox.server import running as sandbox_running
+from storage.migrate import engine_url
+from storage.store import table, to_domain
+from tests.flows.browsing import Browser, from_base64url, split
+from tests.flows.world import ASK, World
+from tests.processes import DeskProcess
+from tests.promises.dying import Dying
+from tests.promises.world import desks
+
+Thing = TypeVar("Thing", AccessRequest, Grant, Key, Link, Notice)
+
+PROJECT = "proj_search"
+PATIENCE = 10.0  # seconds of real time for what the desk does at once
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+WAYS_ON_ONE_STAGE = 12  # then the messages of earlier ways make looking slow
+DEAD = (KeyState.REVOKED, KeyState.VOID)
+
+
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass
+class Stage:
+    """A desk that can die, its sandbox, and what there is to see of both."""
+
+    flow: World
+    desk: DeskProcess
+    dying: Dying
+    browser: Browser
+    database: Engine
+    vendors: Mapping[str, Provider]
+    died_at: datetime = LONG_AGO
+    ways: int = 0
+    sound: bool = True
+
+    def rows(self, kind: type[Thing]) -> list[Thing]:
+        """All that the desk holds of a kind."""
+        with self.database.connect() as connection:
+            return [to_domain(kind, row) for row in connection.execute(select(table(kind))).mappings()]
+
+    async def dies(self, point: str, when: str, step: Callable[[], Awaitable[None]], *, since: str = "") -> list[str]:
+        """The step, of which the desk dies there; started again. The points that it came to before it died."""
+        await self.settled()
+        met = len(self.dying.met())
+        self.dying.at(point, when, since=since)
+        await step()
+        came_to = [one.point for one in self.dying.met()[met:]]
+        assert await self.desk.died(PATIENCE), f"it did not come to {point}, but to {came_to}"
+        assert self.desk._process.exitcode == -signal.SIGKILL
+        came_to = [one.point for one in self.dying.met()[met:]]
+        self.died_at = self.flow.clock()
+        self.dying.nowhere()
+        await self.desk.start()
+        return came_to
+
+    async def accounts(self) -> list[str]:
+        """What lives at the provider: the names of its service accounts, which are the keys' markers."""
+        answer = await self.flow.http.get(
+            f"{self.flow.servers.openai_url}/organization/projects/{PROJECT}/service_accounts",
+            params={"limit": 100},
+            headers={"Authorization": f"Bearer {self.flow.servers.openai_admin_key}"},
+        )
+        return [account["name"] for account in answer.json()["data"]]
+
+    async def settled(self) -> None:
+        """Returns once the desk has nothing to do now. What a desk that died had leased waits for its lease to end."""
+        until = time.monotonic() + PATIENCE
+        while left := self._left():
+            assert time.monotonic() < until, f"still to do: {left}\n{self.desk.said()[-3000:]}"
+            await asyncio.sleep(0.02)
+
+    def _left(self) -> list[tuple[Any, ...]]:
+        now = self.flow.clock()
+        notices, keys = table(Notice), table(Key)
+        marked = and_(keys.c.fingerprint.is_(None), keys.c.due_at > now)  # its mint may yet land
+        undone = (
+            select(notices.c.kind, notices.c.due_at).where(notices.c.shown < notices.c.wanted),
+            select(keys.c.id, keys.c.due_at).where(keys.c.state == KeyState.REVOKING.value, not_(marked)),
+        )
+        with self.database.connect() as connection:
+            found = [tuple(row) for query in undone for row in connection.execute(query)]
+        return [row for row in found if not now < row[1] <= self.died_at + LEASE]
+
+    async def later(self, by: timedelta) -> None:
+        """Time passes, one sweep, and what it rings for is done. What is under way before is not overtaken by it."""
+        await self.settled()
+        await self.flow.pass_time(by)
+        await self.settled()
+
+    async def sound_now(self) -> None:
+        """No key lives unknown to the desk, none is counted twice, none that the desk believes in is missing."""
+        accounts, keys = await self.accounts(), self.rows(Key)
+        known = {key.marker: key.state for key in keys}
+        assert max(Counter(accounts).values(), default=0) <= 1, "a marker stands twice at the provider"
+        for marker in accounts:
+            assert known.get(marker, "unknown") not in (*DEAD, "unknown"), f"{marker} lives, and is {known.get(marker)}"
+        alive = [key for key in keys if key.state in (KeyState.SEALED, KeyState.LIVE)]
+        assert {key.marker for key in alive} <= set(accounts)
+        assert max(Counter(key.grant_id for key in alive).values(), default=0) <= 1
+        entries, head = await self.flow.store.audit_chain(self.flow.team)
+        assert audit.verify(entries, head) is None
+        once = Counter((entry.act, str(entry.detail.get("key") or entry.subject)) for entry in entries)
+        assert not [what for what, times in once.items() if times > 1 and what[0] != audit.Act.REFUSED]
+
+
+@dataclass
+class Way:
+    """One request on its way, and what its people saw of it. Who got no answer does the same again."""
+
+    stage: Stage
+    since: float
+    shown: Message | View | None = None
+    taken: bool = False
+    url: str = ""
+    key: str = ""
+
+    # ---- what people see
+
+    @property
+    def flow(self) -> World:
+        """The people, and what they see."""
+        return self.stage.flow
+
+    async def with_button(self, member: Member, action: str) -> Message:
+        """The newest message of this way that has the button."""
+        return await member.expect(
+            lambda seen: next(
+                (
+                    one
+                    for one in reversed(member.visible(seen))
+                    if action in one.buttons and float(one.ts) > self.since and not one.ephemeral
+                ),
+                None,
+            )
+        )
+
+    async def links(self) -> list[str]:
+        """The links that Ben was given on this way, in messages or in a dialog."""
+        seen = await self.flow.ben.state()
+        urls = [url for one in self.flow.ben.visible(seen) if float(one.ts) > self.since for url in one.urls]
+        dialog = self.flow.ben.top(seen)
+        return [url for url in (*urls, *(dialog.urls if dialog else ())) if "/k/" in url]
+
+    async def link(self, known: Sequence[str] = ()) -> str:
+        """A link that is not among those known, as soon as it is there."""
+        until = time.monotonic() + PATIENCE
+        while not (new := [url for url in await self.links() if url not in known]):
+            assert time.monotonic() < until, f"no link came\n{self.stage.desk.said()[-3000:]}"
+            await asyncio.sleep(0.01)
+        return new[-1]
+
+    # ---- what people do, and do again
+
+    async def press(self, member: Member, action: str) -> None:
+        """Presses a button; again on the same message as before."""
+        if not self.taken:
+            self.shown = self.shown or await self.with_button(member, action)
+            self.taken = (await member.click(self.shown, action)).acknowledged
+
+    async def fill_in(self, member: Member, ask: Callable[[], Awaitable[Ack]], **values: Any) -> None:
+        """Asks for a form, unless one is open, and submits it."""
+        if self.taken:
+            return
+        form = await member.modal()
+        if form is None and (await ask()).acknowledged:
+            form = await member.modal()
+        if form:
+            self.taken = (await member.submit(form, **values)).acknowledged
+
+    async def ask(self) -> None:
+        """Ben asks."""
+        await self.fill_in(self.flow.ben, lambda: self.flow.ben.command("/apikey request", "C0GENERAL"), **ASK)
+
+    async def approve(self) -> None:
+        """Ana approves."""
+        await self.press(self.flow.ana, "approve")
+
+    async def deny(self) -> None:
+        """Ana denies."""
+        ana = self.flow.ana
+        card = self.shown = self.shown or await self.with_button(ana, "approve")
+        await self.fill_in(ana, lambda: ana.click(card, "deny"), reason="Use the shared sandbox project")
+
+    async def cancel(self) -> None:
+        """Ben cancels."""
+        await self.press(self.flow.ben, "cancel")
+
+    async def pick_up(self) -> None:
+        """Ben picks up, where he is told that he can."""
+        await self.press(self.flow.ben, "pick_up")
+
+    async def pick_up_at_home(self) -> None:
+        """Ben picks up on the app's Home."""
+        self.shown = self.shown or await self.flow.ben.home()
+        await self.press(self.flow.ben, "pick_up")
+
+    async def claim(self) -> None:
+        """Ben's browser asks for the envelope, again in the same session, and opens it."""
+        with suppress(httpx.TransportError):
+            if not self.key:
+                answer = await self.stage.browser.claim(self.url)
+                assert answer.status_code == 200, answer.text
+                told = answer.json()
+                sealed, context = from_base64url(told["envelope"]), Context(**told["context"])
+                self.key = envelope.open_sealed(sealed, seed=split(self.url)[1], context=context).expose()
+
+    async def acknowledge(self) -> None:
+        """Ben's browser shows the key."""
+        with suppress(httpx.TransportError):
+            answer = await self.stage.browser.acknowledge(self.url)
+            assert answer.status_code == 204, answer.text
+
+    async def reveal(self) -> None:
+        """Both."""
+        await self.claim()
+        await self.acknowledge()
+
+    async def revoke(self) -> None:
+        """Ben gives his key back."""
+        await self.press(self.flow.ben, "revoke")
+
+    async def wait(self) -> None:
+        """Nobody does anything."""
+
+    async def mint_over(self) -> None:
+        """Ben picks up again, and what that began comes to its end, whatever it is."""
+        began = self.flow.clock()
+        await self.pick_up()
+        until = time.monotonic() + PATIENCE
+        while [k for k in self.stage.rows(Key) if k.state is KeyState.MINTING and k.intended_at >= began]:
+            assert time.monotonic() < until, "the mint does not end"
+            await asyncio.sleep(0.01)
+
+    # ---- how far it is
+
+    async def done(self, *steps: Callable[[], Awaitable[None]]) -> None:
+        """These steps, undisturbed."""
+        for step in steps:
+            self.shown, self.taken = None, False
+            await step()
+        self.shown, self.taken = None, False
+
+    async def asked(self) -> None:
+        """Ben asked."""
+        await self.done(self.ask)
+
+    async def approved(self) -> None:
+        """Ana approved it."""
+        await self.done(self.ask, self.approve)
+
+    async def linked(self) -> None:
+        """Ben picked up and has a link."""
+        await self.done(self.ask, self.approve, self.pick_up)
+        self.url = await self.link()
+
+    async def claimed(self) -> None:
+        """Ben's browser holds the lease."""
+        await self.linked()
+        await self.claim()
+
+    async def active(self) -> None:
+        """Ben has the key."""
+        await self.linked()
+        await self.reveal()
+
+    def request(self) -> AccessRequest:
+        """The one request of this way."""
+        (only,) = [one for one in self.stage.rows(AccessRequest) if one.created_at.timestamp() > self.since]
+        return only
+
+    def grant(self) -> Grant | None:
+        """The one grant of this way, if it came so far."""
+        return next((one for one in self.stage.rows(Grant) if one.request_id == self.request().id), None)
+
+    async def current(self, *, strays: int = 0, unreachable: str = "") -> None:
+        """Every message of this way tells how it stands; there is none that nobody keeps current, but for `strays`."""
+        request, stage = self.request(), self.stage
+        story = await self.flow.store.read(lambda tx: tell(tx, request.team, request.id, stage.vendors))
+        shown: dict[tuple[str, str], Message] = {}
+        for member in (self.flow.ben, self.flow.ana, self.flow.cara, self.flow.sandbox.member("U0DEV")):
+            seen = await member.state()
+            for channel in (None, "C0KEYS"):
+                messages = member.visible(seen, channel)
+                shown |= {(one.channel, one.ts): one for one in messages if not one.ephemeral}
+        for notice in [one for one in stage.rows(Notice) if one.about == request.id and one.recipient != unreachable]:
+            message = shown.pop((str(notice.channel), str(notice.ts)))
+            wanted = views.notice(notice.kind, story)
+            expected = replace(message, blocks=wanted["blocks"], text=wanted["text"])
+            assert (message.text, message.plain) == (expected.text, expected.plain)
+            assert message.buttons == expected.buttons
+        left = [one for one in shown.values() if float(one.ts) > self.since]
+        assert len(left) <= strays, left
+        assert max(Counter(one.channel for one in left).values(), default=0) <= 1
+
+    async def to_the_end(self) -> str:
+        """Everybody does what is theirs to do, until there is nothing left; what came of it."""
+        request = self.request()
+        if request.state is RequestState.PENDING:
+            await self.done(self.approve)
+            await self.stage.settled()
+        grant = self.grant()
+        if grant is None:
+            return self.request().state
+        if grant.state in (GrantState.ENDING, GrantState.ENDED):
+            return await self.over()
+        if grant.state is not GrantState.ACTIVE:
+            await self.obtain()
+            await self.stage.settled()
+        assert (await self.flow.call(self.key)).status_code == 200
+        await self.stage.sound_now()
+        assert len(await self.stage.accounts()) >= 1
+        await self.done(self.revoke)
+        await self.over()
+        assert (await self.flow.call(self.key)).status_code == 401
+        return "key"
+
+    async def obtain(self) -> None:
+        """Ben opens the newest link that he has, or gets a new one, and opens that."""
+        known = await self.links()
+        if known and known[-1] != self.url:
+            answer = await self.stage.browser.claim(known[-1])
+            if answer.status_code == 200:
+                self.url = known[-1]
+                await self.reveal()
+                return
+        await self.done(self.pick_up)
+        self.url, self.key = await self.link(known), ""
+        await self.reveal()
+
+    async def over(self) -> str:
+        """The quarantine passes; no key is left, and nothing is stuck."""
+        await self.stage.later(QUARANTINE + SECOND)
+        grant = self.grant()
+        assert grant is not None
+        assert grant.state is GrantState.ENDED
+        assert all(key.state in DEAD for key in self.stage.rows(Key) if key.grant_id == grant.id)
+        assert await self.stage.accounts() == []
+        return "over"
+
+
+# ---- the stories
+
+
+@dataclass(frozen=True)
+class Story:
+    """A step that may die at one of its `points`, the first being the act that begins it; what is before, and after."""
+
+    name: str
+    points: tuple[str, ...]
+    before: Callable[[Way], Awaitable[None]]
+    step: Callable[[Way], Awaitable[None]]
+    again: Callable[[Way], Awaitable[None]]
+    end: str = "key"
+    unreachable: str = ""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+async def time_passes(way: Way, by: timedelta) -> None:
+    """The sweep may be the desk's last."""
+    with suppress(EOFError):
+        await way.flow.pass_time(by)
+
+
+async def nothing_minted(way: Way) -> None:
+    """A pick-up stalled before its mint."""
+    await way.approved()
+    await way.stage.dies(MINT_ACCOUNT, "before", lambda: way.done(way.pick_up))
+
+
+async def half_minted(way: Way) -> None:
+    """A pick-up stalled within its mint."""
+    await way.approved()
+    await way.stage.dies(MINT_ACCOUNT, "after", lambda: way.done(way.pick_up))
+
+
+async def given_up(way: Way) -> None:
+    """And the sweep gave it up."""
+    await nothing_minted(way)
+    await way.stage.later(STALLED_AFTER + SECOND)
+
+
+def and_fault(
+    before: Callable[[Way], Awaitable[None]], target: str, call: str, **what: Any
+) -> Callable[[Way], Awaitable[None]]:
+    """What is before, and then a fault of Slack's or of OpenAI's."""
+
+    async def both(way: Way) -> None:
+        await before(way)
+        await way.stage.settled()
+        await way.flow.sandbox.fault(target, call, **what)
+
+    return both
+
+
+async def held_and_revoked(way: Way) -> None:
+    """Ben revokes while his key is minted; then the mint comes to its end."""
+    await way.pick_up()
+    until = time.monotonic() + PATIENCE
+    while not (await way.flow.sandbox.record())["held"]:
+        assert time.monotonic() < until
+        await asyncio.sleep(0.01)
+    grant = way.grant()
+    assert grant is not None
+    assert (await way.flow.ben.command(f"/apikey revoke {grant.id}")).acknowledged
+    await way.flow.sandbox.release()
+
+
+async def asked_where_the_channel_is_closed(way: Way) -> None:
+    """Ben asks; the desk was thrown out of the approvers' channel."""
+    await way.flow.sandbox.set_channel("C0KEYS", ["U0ANA", "U0CARA", "U0DEV"])
+    await way.ask()
+
+
+async def channel_opened(way: Way) -> None:
+    """It is let in again."""
+    await way.flow.sandbox.set_channel("C0KEYS", ["U0ANA", "U0CARA", "U0DEV", "U0KEYDESK"])
+    await way.ask()
+
+
+MINT_ACCOUNT, MINT_ROLE = "mint: POST …/service_accounts", "mint: POST …/service_accounts/{id}"
+MINT_KEY, MINT_UNDO = "mint: POST …/service_accounts/{id}/api_keys", "mint: DELETE …/service_accounts/{id}"
+REVOKE = "revoke: DELETE …/service_accounts/{id}"
+LEASE_KEYS, LEASE_NOTICES, WRITE_DOWN = "Watch.retire.lease", "Watch.deliver.lease", "Revoking.carry_out.write_down"
+POST, SHOWN = "chat.postMessage", "Watch._shown.done"
+
+STORIES = (
+    Story("open the form", ("views.open",), Way.wait, Way.ask, Way.ask),
+    Story(
+        "submit",
+        ("Requests.submit", LEASE_NOTICES, "conversations.open", POST, SHOWN, "views.publish"),
+        Way.wait,
+        Way.ask,
+        Way.ask,
+    ),
+    Story(
+        "approve", ("Requests.decide", LEASE_NOTICES, "chat.update", POST, SHOWN), Way.asked, Way.approve, Way.approve
+    ),
+    Story("deny", ("Requests.decide",), Way.asked, Way.deny, Way.deny, end="denied"),
+    Story("cancel", ("Requests.cancel",), Way.asked, Way.cancel, Way.cancel, end="cancelled"),
+    Story(
+        "pick up",
+        ("Grants.pick_up", MINT_ACCOUNT, MINT_ROLE, MINT_KEY, "Grants._seal", "response_url"),
+        Way.approved,
+        Way.pick_up,
+        Way.mint_over,
+    ),
+    Story(
+        "pick up at Home", ("Grants.pick_up", "views.update"), Way.approved, Way.pick_up_at_home, Way.pick_up_at_home
+    ),
+    Story("pick up again", ("Grants.pick_up", LEASE_KEYS, REVOKE, WRITE_DOWN), Way.linked, Way.pick_up, Way.mint_over),
+    Story("claim", ("Grants.claim",), Way.linked, Way.claim, Way.reveal),
+    Story("acknowledge", ("Grants.acknowledge",), Way.claimed, Way.acknowledge, Way.acknowledge),
+    Story("revoke", ("Grants.revoke", LEASE_KEYS, REVOKE, WRITE_DOWN), Way.active, Way.revoke, Way.revoke, end="over"),
+    Story(
+        "not opened",
+        ("Watch._take_back", LEASE_KEYS, REVOKE, WRITE_DOWN, POST),
+        Way.linked,
+        lambda way: time_passes(way, 16 * MINUTE),
+        Way.wait,
+    ),
+    Story("not acknowledged", ("Watch._take_back",), Way.claimed, lambda way: time_passes(way, 3 * MINUTE), Way.wait),
+    Story(
+        "expire",
+        ("Watch._expire", LEASE_KEYS, REVOKE, WRITE_DOWN),
+        Way.active,
+        lambda way: time_passes(way, timedelta(days=7, minutes=1)),
+        Way.wait,
+        end="over",
+    ),
+    Story(
+        "stalled before its mint",
+        ("Watch._unfinished", LEASE_KEYS, WRITE_DOWN),
+        nothing_minted,
+        lambda way: time_passes(way, 3 * MINUTE),
+        Way.wait,
+    ),
+    Story(
+        "stalled within its mint",
+        ("Watch._unfinished", LEASE_KEYS, REVOKE, WRITE_DOWN),
+        half_minted,
+        lambda way: time_passes(way, 3 * MINUTE),
+        Way.wait,
+    ),
+    Story("never minted", (WRITE_DOWN,), given_up, lambda way: time_passes(way, QUARANTINE), Way.wait),
+    Story(
+        "a mint fails",
+        ("Grants._break_off",),
+        and_fault(Way.approved, "openai", "POST */service_accounts", status=500),
+        Way.pick_up,
+        Way.mint_over,
+    ),
+    Story(
+        "half a key is taken back",
+        (MINT_UNDO, "Grants._break_off"),
+        and_fault(Way.approved, "openai", "POST */service_accounts/*", status=429),
+        Way.pick_up,
+        Way.mint_over,
+    ),
+    Story(
+        "revoked while it is minted",
+        ("Grants.issue.minted_too_late",),
+        and_fault(Way.approved, "openai", "POST */api_keys", held=True),
+        held_and_revoked,
+        Way.wait,
+        end="over",
+    ),
+    Story(
+        "a revocation fails",
+        ("Revoking.carry_out.put_off",),
+        and_fault(Way.active, "openai", "DELETE *", status=503),
+        Way.revoke,
+        Way.revoke,
+        end="over",
+    ),
+    Story("Slack fails", ("Watch._shown.put_off",), and_fault(Way.wait, "slack", POST, status=500), Way.ask, Way.ask),
+    Story(
+        "Slack refuses a message",
+        ("Watch._shown.give_up",),
+        Way.wait,
+        asked_where_the_channel_is_closed,
+        channel_opened,
+        unreachable="C0KEYS",
+    ),
+)
+CASES = [(story, point, when) for story in STORIES for point in story.points for when in ("before", "after")]
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@pytest.mark.parametrize(
+    ("story", "point", "when"), CASES, ids=[f"{story}, {when} {point}" for story, point, when in CASES]
+)
+async def test_a_crash_loses_nothing_and_leaves_no_key_unknown(
+    stages: "Stages", database: str, story: Story, point: str, when: str
+) -> None:
+    """Whatever the desk died of, one sweep after its restart all is known, and its people come to their end."""
+    async with stages.on(database) as way:
+        stage = way.stage
+        await story.before(way)
+        first = story.points[0]
+        came_to = await stage.dies(point, when, lambda: story.step(way), since=first if point != first else "")
+        posted = came_to.count(POST)
+        await story.again(way)
+
+        await stage.later(max(LEASE, STALLED_AFTER) + SECOND)
+        await stage.sound_now()
+        await way.current(strays=posted, unreachable=story.unreachable)
+        assert await way.to_the_end() == story.end
+        await stage.sound_now()
+        await way.current(strays=posted, unreachable=story.unreachable)
+
+
+class Stages:
+    """One stage for each database at a time; a new one after some ways, and after one that went wrong."""
+
+    def __init__(self, request: pytest.FixtureRequest) -> None:
+        self._request = request
+        self._now: dict[str, tuple[Stage, AsyncExitStack]] = {}
+
+    @asynccontextmanager
+    async def on(self, database: str) -> AsyncIterator[Way]:
+        """A way that begins now."""
+        kept = self._now.get(database)
+        if kept and (kept[0].ways >= WAYS_ON_ONE_STAGE or not kept[0].sound):
+            await self._now.pop(database)[1].aclose()
+            kept = None
+        stage, _ = kept or await self._built(database)
+        stage.ways += 1
+        stage.sound = False
+        ben = stage.flow.ben
+        for member in (ben, stage.flow.ana):
+            while view := await member.modal():
+                await member.close(view, all=True)
+        yield Way(stage, since=(await ben.state())["now"])
+        stage.sound = True
+
+    async def close(self) -> None:
+        """The end."""
+        for _, stack in self._now.values():
+            await stack.aclose()
+
+    async def _built(self, database: str) -> tuple[Stage, AsyncExitStack]:
+        stack = AsyncExitStack()
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="keydesk-crash-")))
+        url = stack.enter_context(_fresh(database, self._request, folder))
+        servers = stack.enter_context(sandbox_running())
+        dying = Dying(folder / "points")
+        all_desks = await stack.enter_async_context(
+            desks(servers, mode="http", database_url=url, folder=folder, prepare=dying)
+        )
+        flow = all_desks.flow
+        vendors = providers.build(flow.settings, flow.clock)
+        for vendor in vendors.values():
+            stack.push_async_callback(vendor.aclose)
+        browser = await stack.enter_async_context(Browser(flow.settings.public_url))
+        await browser.sign_in("U0BEN")
+        engine = create_engine(engine_url(url))
+        stack.callback(engine.dispose)
+        stage = Stage(flow, all_desks.first, dying, browser, engine, vendors)
+        self._now[database] = stage, stack
+        return self._now[database]
+
+
+@contextmanager
+def _fresh(database: str, request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
+    """A migrated database."""
+    if database == "sqlite":
+        shutil.copy(request.getfixturevalue("migrated_file"), folder / "keydesk.db")
+        yield f"sqlite:///{folder}/keydesk.db"
+        return
+    server, name = request.getfixturevalue("postgres"), f"test_{uuid4().hex}"
+    server.psql(f"CREATE DATABASE {name} TEMPLATE migrated")
+    yield server.get_uri(database=name)
+    server.psql(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stages(request: pytest.FixtureRequest) -> AsyncIterator[Stages]:
+    """Where desks die, for all tests of this file."""
+    all_stages = Stages(request)
+    yield all_stages
+    await all_stages.close()

@@ -4,11 +4,10 @@ Paths, fields and errors follow OpenAI's published description and its official 
 the key is made; after that only its hash and its redacted form are kept.
 """
 
-import hashlib
-import hmac
 import secrets
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 from starlette.requests import Request
 from starlette.routing import BaseRoute
@@ -16,8 +15,6 @@ from starlette.routing import BaseRoute
 from sandbox.openai_models import ENDPOINTS, Endpoint
 from sandbox.openai_wire import (
     Fault,
-    Handler,
-    Json,
     bearer,
     known_body,
     missing_parameter,
@@ -27,6 +24,7 @@ from sandbox.openai_wire import (
     route,
     typed,
 )
+from sandbox.wire import Handler, Json, digest, same
 
 SCOPES = frozenset(scope for endpoint in ENDPOINTS for scope in endpoint.scopes) | {"api.responses.read"}
 
@@ -197,9 +195,9 @@ class PretendOpenAI:
     # Who asks
 
     def _for_admin(self, handler: Handler) -> Handler:
-        async def guarded(request: Request) -> Json:
+        async def guarded(request: Request) -> Any:
             token = bearer(request)
-            if not _same(token, self._admin_key):
+            if not same(token, self._admin_key):
                 self._key_of(token)
                 raise _missing("api.management.read")
             return await handler(request)
@@ -209,7 +207,7 @@ class PretendOpenAI:
     def _for_key(self, endpoint: Endpoint) -> Handler:
         async def guarded(request: Request) -> Json:
             token = bearer(request)
-            if _same(token, self._admin_key):
+            if same(token, self._admin_key):
                 raise _missing(endpoint.scopes[0])
             key = self._key_of(token)
             if self._status(key) == "expired":
@@ -231,9 +229,9 @@ class PretendOpenAI:
         return guarded
 
     def _key_of(self, token: str) -> Key:
-        digest = _digest(token)
+        wanted = digest(token)
         for key in self._keys.values():
-            if hmac.compare_digest(key.digest, digest) and key.revoked_at is None:
+            if same(key.digest, wanted) and key.revoked_at is None:
                 return key
         raise Fault(401, f"Incorrect API key provided: {_redacted(token)}.", code="invalid_api_key")
 
@@ -410,7 +408,7 @@ class PretendOpenAI:
             project=project,
             owner=owner,
             redacted=_redacted(value),
-            digest=_digest(value),
+            digest=digest(value),
             created_at=now,
             expires_at=None if lifetime is None else now + lifetime,
             scopes=list(scopes or []),
@@ -489,14 +487,6 @@ def _shown_account(account: Account) -> Json:
     shown = asdict(account)
     del shown["project"]
     return {"object": "organization.project.service_account", **shown}
-
-
-def _same(one: str, other: str) -> bool:
-    return hmac.compare_digest(one.encode(), other.encode())
-
-
-def _digest(value: str) -> str:
-    return hashlib.sha256(value.encode()).hexdigest()
 
 
 def _redacted(value: str) -> str:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from sandbox.inference import Answering, Unheard, complete_chat, embed, respond
-from sandbox.openai_wire import Fault, Json, json_body
+from sandbox.openai_wire import Fault, json_body
+from sandbox.wire import Json
 
 MODELS = ("gpt-5-mini", "gpt-4.1-mini", "text-embedding-3-small")
 

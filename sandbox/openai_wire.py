@@ -1,22 +1,21 @@
 """How the pretend OpenAI reads requests and shapes its answers, errors and pages."""
 
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
-from json import JSONDecodeError
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import TypeVar
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-Json = dict[str, Any]
-Handler = Callable[[Request], Awaitable[Json]]
+from sandbox import wire
+from sandbox.wire import Handler, Json
+
 T = TypeVar("T")
 
 PAGE_DEFAULT, PAGE_MOST = 20, 100
 
 
-class Fault(Exception):
+class Fault(wire.Fault):
     """An answer in the shape of OpenAI's errors."""
 
     def __init__(
@@ -28,22 +27,12 @@ class Fault(Exception):
         param: str | None = None,
         kind: str = "invalid_request_error",
     ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
+        super().__init__(status, {"error": {"message": message, "type": kind, "param": param, "code": code}})
 
 
 def route(method: str, path: str, handler: Handler) -> Route:
     """One endpoint; a `Fault` that the handler raises becomes the answer."""
-
-    async def endpoint(request: Request) -> Response:
-        headers = {"x-request-id": new_id("req")}
-        try:
-            return JSONResponse(await handler(request), headers=headers)
-        except Fault as fault:
-            return JSONResponse(fault.body, fault.status, headers=headers)
-
-    return Route(path, endpoint, methods=[method])
+    return wire.route(method, path, handler, headers=lambda: {"x-request-id": new_id("req")})
 
 
 async def no_such_url(request: Request) -> Json:
@@ -53,19 +42,16 @@ async def no_such_url(request: Request) -> Json:
 
 def bearer(request: Request) -> str:
     """The token that the request came with."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token:
+    token = wire.bearer(request)
+    if token is None:
         raise Fault(401, "You didn't provide an API key.")
     return token
 
 
 async def json_body(request: Request) -> Json:
     """The body, which has to be a JSON object."""
-    try:
-        body = await request.json()
-    except (JSONDecodeError, UnicodeDecodeError):
-        body = None
-    if not isinstance(body, dict):
+    body = await wire.json_object(request)
+    if body is None:
         raise Fault(400, "We could not parse the JSON body of your request.")
     return body
 

@@ -8,7 +8,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 	--no-emit-find-links --no-annotate --custom-compile-command "make lock" pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test check bench format lock pictures schema
+.PHONY: help setup demo run test races check bench format lock pictures schema
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -24,6 +24,9 @@ run: $(VENV)/.run ## serve your team; the settings stand in .env (see docs/opera
 test: $(VENV)/.dev ## run all tests, on both databases and in a real browser
 	@$(BIN)/python -m tests.browser
 	@$(BIN)/python -m pytest -n auto --dist worksteal
+
+races: $(VENV)/.dev ## try each race of tests/promises/test_races.py 300 times on each database, and say how they came out
+	@KEYDESK_RACES=300 $(BIN)/python -m pytest -q -rP tests/promises/test_races.py
 
 check: $(VENV)/.dev ## format, lint, types, direction of imports
 	@$(BIN)/ruff format --check .

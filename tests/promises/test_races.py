@@ -1,27 +1,32 @@
-"""Races, run by the hundred against real desk processes: one on SQLite, two on PostgreSQL."""
+"""Races against real desk processes: one on SQLite, two on PostgreSQL.
+
+Each kind is tried a few times on each database. `make races` tries each 300 times, and says how they came out.
+"""
 
 import asyncio
+import os
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
 
 import pytest
 
-from bot.desk import envelope
+from bot.desk import envelope, revoking
 from bot.desk.audit import Act
-from bot.desk.model import AccessRequest, Decision, Grant, Notice, NoticeKind, Ruling
+from bot.desk.model import AccessRequest, Decision, Grant, Key, Link, Notice, NoticeKind, Ruling
 from bot.desk.ports import Transaction
-from bot.desk.states import RequestState
-from sandbox.client import Ack, Message
+from bot.desk.states import GrantState, KeyState, RequestState
+from sandbox.client import Ack, Message, Snapshot
 from tests.flows.browsing import from_base64url
 from tests.promises import racing
 from tests.promises.racing import Rows
 from tests.promises.world import Desks
 
-READINGS = 300  # on each database, of 2 and of 8 readers
-DECISIONS = 50  # on each database, of each of three kinds: 300 in all
-AT_ONCE = 10  # so many requests wait for a decision at a time: a Home lists them all
-KEYS = 10  # of each race about a key
+TRIES = int(os.environ.get("KEYDESK_RACES", "10"))  # of each kind, on each database
+READINGS = max(TRIES, 50)  # these are quick
+AT_ONCE = 10  # so many requests wait at a time: a Home lists them all
 ANA, CARA = "U0ANA", "U0CARA"
+DEAD = (KeyState.REVOKED, KeyState.VOID)
 
 
 @pytest.fixture
@@ -33,7 +38,7 @@ async def rows(database_url: str) -> AsyncIterator[Rows]:
 
 @pytest.mark.parametrize("count", [2, 8])
 async def test_one_reader_of_a_link_gets_the_envelope(several: Desks, count: int) -> None:
-    """300 links, each claimed by 2 or by 8 sessions of its holder in the same moment: one gets the envelope, each time.
+    """Links, each claimed by 2 or by 8 sessions of its holder in the same moment: one gets the envelope, each time.
 
     What the others get holds no byte of it, and the log has one claim of each link.
     """
@@ -120,23 +125,23 @@ async def decided_once(several: Desks, rows: Rows, requests: Sequence[AccessRequ
 
 
 async def test_one_decision_of_two_approvers(several: Desks, rows: Rows) -> None:
-    """Two approvers approve in the same moment, 50 times: one decision, one entry, one answer; the cards agree."""
+    """Two approvers approve in the same moment: one decision, one entry, one answer; the cards agree."""
     ana, cara = several.flow.ana, several.flow.cara
     told: Counter[str] = Counter()
-    for _ in range(DECISIONS // AT_ONCE):
+    for _ in range(TRIES // AT_ONCE):
         requests, cards = await asked(several, rows, AT_ONCE)
         for one in requests:
             await at_once(ana.click(cards[one.id, ANA], "approve"), cara.click(cards[one.id, CARA], "approve"))
         told += await decided_once(several, rows, requests)
-    print(f"{DECISIONS} races of two approvers, {len(several.processes)} desks: {told[Act.APPROVED]} decided once")
-    assert told == {Act.APPROVED: DECISIONS}
+    print(f"{TRIES} races of two approvers, {len(several.processes)} desks: {told[Act.APPROVED]} decided once")
+    assert told == {Act.APPROVED: TRIES}
 
 
 async def test_one_decision_of_approve_against_deny(several: Desks, rows: Rows) -> None:
-    """One approves while another denies, 50 times: one decision, and all that stands says the same."""
+    """One approves while another denies: one decision, and all that stands says the same."""
     ana, cara = several.flow.ana, several.flow.cara
     told: Counter[str] = Counter()
-    for _ in range(DECISIONS // AT_ONCE):
+    for _ in range(TRIES // AT_ONCE):
         requests, cards = await asked(several, rows, AT_ONCE)
         for number, one in enumerate(requests):
             assert (await cara.click(cards[one.id, CARA], "deny")).acknowledged
@@ -146,30 +151,149 @@ async def test_one_decision_of_approve_against_deny(several: Desks, rows: Rows) 
             if left := await cara.modal():  # it says who was faster
                 await cara.close(left, all=True)
         told += await decided_once(several, rows, requests)
-    print(f"{DECISIONS} races of approve against deny, {len(several.processes)} desks: {dict(told)}")
-    assert told[Act.APPROVED] + told[Act.DENIED] == DECISIONS
+    print(f"{TRIES} races of approve against deny, {len(several.processes)} desks: {dict(told)}")
+    assert told[Act.APPROVED] + told[Act.DENIED] == TRIES
 
 
 async def test_one_decision_of_the_same_click_twice(several: Desks, rows: Rows) -> None:
-    """Slack delivers a click twice at once, to both desks where there are two, 50 times: it decides once."""
+    """Slack delivers a click twice at once, to both desks where there are two: it decides once."""
     told: Counter[str] = Counter()
-    for _ in range(DECISIONS // AT_ONCE):
+    for _ in range(TRIES // AT_ONCE):
         requests, cards = await asked(several, rows, AT_ONCE)
         await several.flow.sandbox.disturb("block_actions", times=AT_ONCE, copies=2)
         for one in requests:
             await at_once(several.flow.ana.click(cards[one.id, ANA], "approve"))
         told += await decided_once(several, rows, requests)
-    print(f"{DECISIONS} clicks twice, {len(several.processes)} desks: {told[Act.APPROVED]} decided once")
-    assert told == {Act.APPROVED: DECISIONS}
+    print(f"{TRIES} clicks twice, {len(several.processes)} desks: {told[Act.APPROVED]} decided once")
+    assert told == {Act.APPROVED: TRIES}
 
 
 async def test_approve_against_cancel(several: Desks, rows: Rows) -> None:
     """The requester takes it back while it is approved: one of the two, and no grant of a cancelled request."""
-    requests, cards = await asked(several, rows, KEYS)
-    for number, one in enumerate(requests):
-        approve = several.flow.ana.click(cards[one.id, ANA], "approve")
-        cancel = several.flow.ben.click(cards[one.id, racing.HOLDER], "cancel")
-        await at_once(*((cancel, approve) if number % 2 else (approve, cancel)))
-    told = await decided_once(several, rows, requests)
-    print(f"{KEYS} races of approve against cancel, {len(several.processes)} desks: {dict(told)}")
-    assert told[Act.APPROVED] + told[Act.CANCELLED] == KEYS
+    told: Counter[str] = Counter()
+    for _ in range(TRIES // AT_ONCE):
+        requests, cards = await asked(several, rows, AT_ONCE)
+        for number, one in enumerate(requests):
+            approve = several.flow.ana.click(cards[one.id, ANA], "approve")
+            cancel = several.flow.ben.click(cards[one.id, racing.HOLDER], "cancel")
+            await at_once(*((cancel, approve) if number % 2 else (approve, cancel)))
+        told += await decided_once(several, rows, requests)
+    print(f"{TRIES} races of approve against cancel, {len(several.processes)} desks: {dict(told)}")
+    assert told[Act.APPROVED] + told[Act.CANCELLED] == TRIES
+
+
+async def ready(several: Desks, rows: Rows, count: int) -> tuple[list[Grant], dict[str, Message]]:
+    """So many grants of Ben's that wait for his pick-up, and by grant the message that has the button."""
+    requests = [racing.request(RequestState.APPROVED) for _ in range(count)]
+    approvals = [racing.approved(one, GrantState.READY) for one in requests]
+
+    def act(tx: Transaction) -> None:
+        for request, approval in zip(requests, approvals, strict=True):
+            for thing in (request, *approval):
+                tx.add(thing)
+
+    await several.flow.store.write(act)
+    messages = await racing.told_about(several, rows, [(one, NoticeKind.OUTCOME, racing.HOLDER) for one in requests])
+    grants = [grant for _, grant in approvals]
+    return grants, {grant.id: messages[grant.request_id, racing.HOLDER] for grant in grants}
+
+
+def among(column: str, ids: Sequence[str]) -> Callable[[Any], Any]:
+    """Those whose column has one of these."""
+    return lambda rows: rows.c[column].in_(ids)
+
+
+async def alive(several: Desks) -> set[str]:
+    """The markers of the keys that the provider would accept now; none stands twice."""
+    markers = [key["name"] for key in await several.flow.sandbox.openai_keys()]
+    assert len(markers) == len(set(markers))
+    return set(markers)
+
+
+async def answered(several: Desks, presses: int) -> None:
+    """Waits until Ben was told privately what came of each of his presses so far."""
+
+    def told(seen: Snapshot) -> bool:
+        return sum(one.ephemeral for one in several.flow.ben.visible(seen)) >= presses
+
+    await several.flow.ben.expect(told, racing.PATIENCE)
+
+
+@pytest.mark.parametrize("how", ["pressed-twice", "delivered-twice"])
+async def test_one_live_key_of_two_pick_ups(several: Desks, rows: Rows, how: str) -> None:
+    """Two pick-ups of one grant in the same moment: one key lives, behind the one link that is open.
+
+    Who presses twice is answered twice, who is delivered twice once. A second press that comes when the first key is
+    sealed already takes that one back, unread.
+    """
+    ben, told = several.flow.ben, Counter[str]()
+    times = 2 if how == "pressed-twice" else 1
+    for batch in range(TRIES // AT_ONCE):
+        grants, offers = await ready(several, rows, AT_ONCE)
+        if how == "delivered-twice":
+            await several.flow.sandbox.disturb("block_actions", times=AT_ONCE, copies=2)
+        for grant in grants:
+            await at_once(*(ben.click(offers[grant.id], "pick_up") for _ in range(times)))
+        await answered(several, (batch + 1) * AT_ONCE * times)
+        await rows.all_is_done()
+        living, log = await alive(several), await racing.entries(several)
+        ids = [grant.id for grant in grants]
+        keys = await rows.of(Key, among("grant_id", ids))
+        links = await rows.of(Link, among("grant_id", ids))
+        for grant in await rows.of(Grant, among("id", ids)):
+            assert grant.state is GrantState.DELIVERING
+            of_it = [key for key in keys if key.grant_id == grant.id]
+            assert [key.marker for key in of_it if key.marker in living] == [f"keydesk-{grant.key_id}"]
+            assert {key.id: key.state for key in of_it if key.state not in DEAD} == {grant.key_id: KeyState.SEALED}
+            assert [link.key_id for link in links if link.grant_id == grant.id and link.envelope] == [grant.key_id]
+            started = [entry for entry in log if (entry.act, entry.subject) == (Act.PICK_UP_STARTED, grant.id)]
+            assert len(started) == len(of_it) <= times
+            told["one key minted" if len(of_it) == 1 else "the first taken back"] += 1
+        minted = [entry.subject for entry in log if entry.act == Act.MINTED and entry.subject in {k.id for k in keys}]
+        assert sorted(minted) == sorted(key.id for key in keys)
+    print(f"{TRIES} pick-ups {how}, {len(several.processes)} desks: one live key each; {dict(told)}")
+    assert sum(told.values()) == TRIES
+    said = several.said()
+    assert "Traceback" not in said, said[-3000:]
+
+
+async def test_pick_up_against_revoke(several: Desks, rows: Rows) -> None:
+    """The grant is revoked while its holder picks it up: it ends, no key of it lives, and no link opens.
+
+    Half of the revocations come in the same moment, half when the pick-up is committed and its key is being minted. A
+    key whose mint broke off for that stays in quarantine for its ten minutes.
+    """
+    ben, ana, told = several.flow.ben, several.flow.ana, Counter[str]()
+    for batch in range(TRIES // AT_ONCE):
+        grants, offers = await ready(several, rows, AT_ONCE)
+        for number, grant in enumerate(grants):
+            pick_up = ben.click(offers[grant.id], "pick_up")
+            revoke = ana.command(f"/apikey revoke {grant.id}")
+            if number % 2:
+                await at_once(revoke, pick_up) if number % 4 == 1 else await at_once(pick_up, revoke)
+            else:
+                await at_once(pick_up)
+                await at_once(revoke)
+        await answered(several, (batch + 1) * AT_ONCE)
+        await several.flow.pass_time(revoking.QUARANTINE)
+        await rows.all_is_done()
+        assert await alive(several) == set()
+        log, ids = await racing.entries(several), [grant.id for grant in grants]
+        keys = await rows.of(Key, among("grant_id", ids))
+        assert all(key.state in DEAD for key in keys)
+        assert not [link for link in await rows.of(Link) if link.envelope]
+        for grant in await rows.of(Grant, among("id", ids)):
+            assert (grant.state, grant.ended_by) == (GrantState.ENDED, ANA)
+            of_it = [entry.act for entry in log if entry.subject == grant.id and entry.act != Act.REFUSED]
+            assert [of_it.count(act) for act in (Act.REVOKE_ASKED, Act.ENDED)] == [1, 1]
+            minted = [entry for entry in log if entry.act == Act.MINTED and entry.detail["grant"] == grant.id]
+            if Act.PICK_UP_STARTED not in of_it:
+                assert not minted
+                told["revoked first"] += 1
+            else:
+                told["minted, and revoked"] += bool(minted)
+                told["picked up first"] += 1
+        revoked = [entry.subject for entry in log if entry.act in (Act.REVOKED, Act.VOIDED)]
+        assert sorted(one for one in revoked if one in {key.id for key in keys}) == sorted(key.id for key in keys)
+    print(f"{TRIES} races of pick-up against revoke, {len(several.processes)} desks: no key left; {dict(told)}")
+    assert told["revoked first"] + told["picked up first"] == TRIES

@@ -89,7 +89,8 @@ async def running(settings: Settings, *, clock: Clock = now) -> AsyncIterator[Se
         store = SqlStore.open(database)
         stack.push_async_callback(store.close)
 
-        client = skin.build_client(settings.slack_bot_token, settings.slack_api_url)
+        session = await stack.enter_async_context(skin.open_session())
+        client = skin.build_client(settings.slack_bot_token, settings.slack_api_url, session=session)
         team = await _team(client, store)
         directory = skin.SlackDirectory(client=client, team=team, clock=clock)
         notifier = skin.SlackNotifier(client=client, team=team)

@@ -87,7 +87,11 @@ class Answers:
         if not place.response_url:
             raise ValueError("a view has no URL to answer at")
         webhook = AsyncWebhookClient(
-            place.response_url, timeout=CALL_SECONDS, retry_handlers=retry_handlers(), logger=quiet
+            place.response_url,
+            timeout=CALL_SECONDS,
+            session=self._client.session,
+            retry_handlers=retry_handlers(),
+            logger=quiet,
         )
         body: dict[str, Any] = {
             "text": message["text"],

@@ -2,7 +2,7 @@
 
 import logging
 
-from aiohttp import ClientConnectorError
+from aiohttp import ClientConnectorError, ClientSession, ClientTimeout, DummyCookieJar
 from pydantic import SecretStr
 from slack_sdk.http_retry import HttpRequest, HttpResponse, RetryState
 from slack_sdk.http_retry.async_handler import AsyncRetryHandler
@@ -46,12 +46,21 @@ def retry_handlers() -> list[AsyncRetryHandler]:
     ]
 
 
-def build_client(token: SecretStr, base_url: str) -> AsyncWebClient:
-    """A client that shows this bot token at this base URL."""
+def open_session() -> ClientSession:
+    """Keeps connections to Slack for the next calls. To be closed, and opened where an event loop runs.
+
+    Without one slack-sdk opens a connection for each call, and whoever clicked waits for its TLS handshake.
+    """
+    return ClientSession(timeout=ClientTimeout(total=CALL_SECONDS), cookie_jar=DummyCookieJar())
+
+
+def build_client(token: SecretStr, base_url: str, *, session: ClientSession | None = None) -> AsyncWebClient:
+    """A client that shows this bot token at this base URL. Without a session each call has a connection of its own."""
     return AsyncWebClient(
         token=token.get_secret_value(),
         base_url=base_url,
         timeout=CALL_SECONDS,
+        session=session,
         retry_handlers=retry_handlers(),
         logger=quiet,
     )

@@ -1,5 +1,6 @@
 """The directory and the notifier, against the sandbox's Web API."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
@@ -10,7 +11,7 @@ from pydantic import SecretStr
 
 from bot.desk.errors import Unavailable, Undeliverable
 from bot.desk.model import Home, Notice, NoticeKind
-from bot.slack import SlackDirectory, SlackNotifier, build_client
+from bot.slack import SlackDirectory, SlackNotifier, build_client, open_session
 from sandbox.client import Sandbox
 from sandbox.server import Running
 from tests.flows.world import MovableClock
@@ -201,3 +202,34 @@ class TestNotifier:
         assert (await sandbox.member("U0ANA").home(open=False)).buttons == ["ask", "approve", "deny"]
         with pytest.raises(Undeliverable):
             await notifier.show_home(Home("U0NOBODY"))
+
+
+async def test_calls_of_one_session_share_a_connection() -> None:
+    """Who clicks waits for no new connection: five calls arrive over one; without a session each has its own."""
+    opened = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal opened
+        opened += 1
+        try:
+            while head := (await reader.readuntil(b"\r\n\r\n")).lower():
+                length = head.partition(b"content-length:")[2].partition(b"\r\n")[0]
+                await reader.readexactly(int(length or 0))
+                writer.write(
+                    b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 11\r\n\r\n{"ok":true}'
+                )
+        except asyncio.IncompleteReadError:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/api/"
+    async with server:
+        async with open_session() as session:
+            client = build_client(SecretStr("xoxb-1"), url, session=session)
+            for _ in range(5):
+                await client.auth_test()
+            assert opened == 1
+        lonely = build_client(SecretStr("xoxb-1"), url)
+        for _ in range(2):
+            await lonely.auth_test()
+    assert opened == 3

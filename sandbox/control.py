@@ -1,7 +1,7 @@
 """The control API: what the browser UI and the tests see of the workspace, and do in it."""
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -85,6 +85,7 @@ class Control:
             _route("POST", "fault", self._fault),
             _route("POST", "mend", self._mend),
             _route("POST", "clock", self._clock),
+            *_acts("openai", openai.acts),
         ]
 
     async def _state(self, asked: Json) -> Json:
@@ -238,6 +239,19 @@ def _route(method: str, path: str, handler: Handler) -> Route:
             return JSONResponse({"ok": False, "error": str(wrong)}, 400)
 
     return Route(f"/control/{path}", endpoint, methods=[method])
+
+
+def _acts(vendor: str, acts: Mapping[str, Callable[..., None]]) -> list[Route]:
+    """What people do at a vendor, outside its API: `POST /control/<vendor>/<act>`."""
+
+    def handler(act: Callable[..., None]) -> Handler:
+        async def handle(asked: Json) -> Json:
+            act(**asked)
+            return DONE
+
+        return handle
+
+    return [_route("POST", f"{vendor}/{name}", handler(act)) for name, act in acts.items()]
 
 
 def _shown_member(member: Member) -> Json:

@@ -25,7 +25,7 @@ from bot.desk import envelope
 from bot.desk.model import Secret
 from bot.settings import Settings
 from sandbox.client import Sandbox
-from sandbox.openai import Key, PretendOpenAI
+from sandbox.openai import Key
 from sandbox.server import Running, SandboxServer
 from sandbox.workspace import Json
 from storage.migrate import engine_url
@@ -93,14 +93,15 @@ class OverheardServer(SandboxServer):
     def _assemble(self, scopes: Sequence[str], ack_seconds: float) -> ASGIApp:
         self.heard, self.values = [], []
         app = super()._assemble(scopes, ack_seconds)
-        issue = PretendOpenAI._issue
+        organization = self._openai.organization
+        issue = organization.issue
 
         def keep(**how: Any) -> tuple[Key, str]:
-            key, value = issue(self._openai, **how)
+            key, value = issue(**how)
             self.values.append(value)
             return key, value
 
-        setattr(self._openai, "_issue", keep)  # noqa: B010  (a plain assignment to a method does not pass mypy)
+        setattr(organization, "issue", keep)  # noqa: B010  (a plain assignment to a method does not pass mypy)
 
         async def serve(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != "http" or scope["path"].startswith("/control/"):

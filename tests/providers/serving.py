@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 import uvicorn
@@ -28,7 +29,7 @@ class Exchange:
 
     method: str
     path: str
-    query: Mapping[str, str]
+    query: Mapping[str, Sequence[str]]
     body: Any
     status: int
     answer: Any
@@ -65,7 +66,7 @@ class _Recorder:
             status = message.get("status", status)
             answered += message.get("body", b"")
             if message["type"] == "http.response.body" and not message.get("more_body"):
-                query = dict(pair.split("=", 1) for pair in scope["query_string"].decode().split("&") if pair)
+                query = parse_qs(scope["query_string"].decode(), keep_blank_values=True)
                 path = scope["path"].removeprefix(self._base)
                 self._into.append(
                     Exchange(scope["method"], path, query, _json(sent), status, _json(answered)),
@@ -119,8 +120,14 @@ class Description:
         operation = next(
             operations[exchange.method.lower()] for path, operations in self._paths if path.fullmatch(exchange.path)
         )
-        described = {parameter["name"] for parameter in operation.get("parameters", ()) if parameter["in"] == "query"}
-        assert set(exchange.query) <= described
+        described = {
+            parameter["name"]: parameter for parameter in operation.get("parameters", ()) if parameter["in"] == "query"
+        }
+        asked = {name.removesuffix("[]"): values for name, values in exchange.query.items()}
+        assert set(asked) <= set(described)
+        assert {name for name, parameter in described.items() if parameter.get("required")} <= set(asked)
+        for name, values in asked.items():
+            self._fits(described[name]["schema"], _read(values, described[name]["schema"].get("type")))
         if "requestBody" in operation:
             schema = operation["requestBody"]["content"]["application/json"]["schema"]
             self._fits(schema, exchange.body)
@@ -135,6 +142,13 @@ class Description:
 
     def _fits(self, schema: Mapping[str, Any], value: Any) -> None:
         Draft202012Validator({**schema, "components": self._components}).validate(value)
+
+
+def _read(values: Sequence[str], kind: str | None) -> Any:
+    """What a query parameter says: everything is text on the way."""
+    if kind == "array":
+        return list(values)
+    return json.loads(values[-1]) if kind in ("integer", "boolean") else values[-1]
 
 
 def description() -> Description:

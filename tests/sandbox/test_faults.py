@@ -112,3 +112,24 @@ async def test_a_broken_socket_is_opened_again(servers: Running, sandbox: Sandbo
         async with asyncio.timeout(20):
             while not (await ben.command("/apikey")).acknowledged:
                 await ben.expect(lambda seen: seen["app"]["connected"], timeout=20)
+
+
+async def test_people_act_at_a_vendor_too(servers: Running, sandbox: Sandbox) -> None:
+    """The control API uses a model without a key, makes reports late, restricts the admin key, accepts an invitation."""
+    headers = {"Authorization": f"Bearer {servers.openai_admin_key}"}
+    async with httpx.AsyncClient(base_url=f"{servers.openai_url}/organization/", headers=headers) as http:
+        invited = {"email": "ben@acme.example", "role": "reader", "projects": []}
+        assert (await http.post("invites", json=invited)).status_code == 200
+        await sandbox.post("openai/accept", email="ben@acme.example")
+        assert [it["status"] for it in (await http.get("invites")).json()["data"]] == ["accepted"]
+        await sandbox.post("openai/use", project="proj_lab", answered=1000)
+        [bucket] = (await http.get("costs?start_time=0&end_time=4000000000&limit=1")).json()["data"][:1]
+        assert bucket["results"] == []
+        today = int((await sandbox.state("U0ANA"))["now"])
+        spent = (await http.get(f"costs?start_time={today}")).json()["data"][0]["results"]
+        assert [cost["amount"]["value"] for cost in spent] == [0.0020025]
+        await sandbox.post("openai/rule", usage_lag=3600)
+        assert (await http.get(f"costs?start_time={today}")).json()["data"][0]["results"] == []
+        await sandbox.post("openai/rule", admin_scopes=["api.management.read"])
+        assert (await http.get(f"costs?start_time={today}")).status_code == 403
+        assert (await http.get("projects")).status_code == 200

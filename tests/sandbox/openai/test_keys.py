@@ -1,8 +1,6 @@
 """The pretend OpenAI behaves as OpenAI describes itself: to the official SDK, and to its published schemas."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import httpx
 import openai
@@ -10,52 +8,9 @@ import pytest
 from openai.resources.admin.organization.projects import Projects
 from openai.types.admin.organization.projects import ServiceAccountCreateResponse
 
-from sandbox.faults import Fault, Faults
-from sandbox.openai import PretendOpenAI
-from tests.providers.serving import Served, description, serve
-
-ADMIN_KEY = "sk-admin-" + "A" * 40
-
-
-@dataclass
-class World:
-    """The pretend OpenAI, served, with a clock to turn and a count of its changes."""
-
-    now: float = 1_800_000_000.0
-    changes: int = 0
-    faults: Faults = field(default_factory=Faults)
-    pretend: PretendOpenAI = field(init=False)
-    served: Served = field(init=False)
-
-    def changed(self) -> None:
-        self.changes += 1
-
-    def make(self, *, key_scopes: bool = True, key_expiry: bool = True) -> PretendOpenAI:
-        return PretendOpenAI(
-            admin_key=ADMIN_KEY,
-            clock=lambda: self.now,
-            changed=self.changed,
-            key_scopes=key_scopes,
-            key_expiry=key_expiry,
-        )
-
-    def client(self, key: str) -> openai.OpenAI:
-        return openai.OpenAI(api_key=key, base_url=self.served.url, max_retries=0)
-
-
-@pytest.fixture
-def world(request: pytest.FixtureRequest) -> Iterator[World]:
-    world = World()
-    world.pretend = world.make(**getattr(request, "param", {}))
-    with serve(world.pretend.routes, faults=world.faults) as world.served:
-        yield world
-
-
-@pytest.fixture
-def projects(world: World) -> Iterator[Projects]:
-    """The SDK's admin API of projects."""
-    with openai.OpenAI(admin_api_key=ADMIN_KEY, api_key="", base_url=world.served.url, max_retries=0) as client:
-        yield client.admin.organization.projects
+from sandbox.faults import Fault
+from tests.providers.serving import description, serve
+from tests.sandbox.openai.world import ADMIN_KEY, World
 
 
 def chat(client: openai.OpenAI) -> str | None:

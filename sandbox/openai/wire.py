@@ -1,7 +1,7 @@
 """How the pretend OpenAI reads requests and shapes its answers, errors and pages."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from starlette.requests import Request
@@ -11,6 +11,7 @@ from sandbox import wire
 from sandbox.wire import Handler, Json
 
 T = TypeVar("T")
+
 
 PAGE_DEFAULT, PAGE_MOST = 20, 100
 
@@ -78,16 +79,67 @@ def missing_parameter(name: str) -> Fault:
     return Fault(400, f"Missing required parameter: '{name}'.", code="missing_required_parameter", param=name)
 
 
-def page(request: Request, things: Sequence[Json]) -> Json:
-    """The page of `things` that the request's `limit` and `after` ask for."""
-    asked, after = request.query_params.get("limit", str(PAGE_DEFAULT)), request.query_params.get("after")
-    if not asked.isdecimal() or not 1 <= int(asked) <= PAGE_MOST:
-        raise Fault(400, f"'limit' must be between 1 and {PAGE_MOST}.", param="limit")
-    ids = [thing["id"] for thing in things]
-    if after is not None and after not in ids:
+def missing_scope(scope: str) -> Fault:
+    """What to raise when a credential may not do this."""
+    return Fault(
+        403,
+        f"You have insufficient permissions for this operation. Missing scopes: {scope}. Check that you have the"
+        " correct role in your organization and project, and if you're using a restricted API key, that it has the"
+        " necessary scopes.",
+    )
+
+
+def wrong_key(shown: str) -> Fault:
+    """What to raise when a credential is none."""
+    return Fault(401, f"Incorrect API key provided: {shown}.", code="invalid_api_key")
+
+
+def no_such(thing: str) -> Fault:
+    """What to raise when an id names nothing."""
+    return Fault(404, f"No {thing} found with this id.", code="not_found")
+
+
+def amount(body: Json, name: str, least: int) -> int:
+    """A required whole number, of at least so much."""
+    value = typed(body, name, int)
+    if value is None:
+        raise missing_parameter(name)
+    if value < least:
+        raise Fault(400, f"'{name}' must be at least {least}.", code="integer_below_min_value", param=name)
+    return value
+
+
+def one_of(body: Json, name: str, known: Sequence[str]) -> str:
+    """A required word, one of these."""
+    value = body.get(name)
+    if value is None:
+        raise missing_parameter(name)
+    if value not in known:
+        raise Fault(400, f"Invalid value for '{name}': expected {' or '.join(map(repr, known))}.", param=name)
+    return str(value)
+
+
+def several(request: Request, name: str) -> list[str]:
+    """All values of a query parameter that may be repeated, with or without brackets."""
+    return request.query_params.getlist(name) + request.query_params.getlist(f"{name}[]")
+
+
+def limit(request: Request, default: int, most: int) -> int:
+    """How many the caller asks for."""
+    asked = request.query_params.get("limit", str(default))
+    if not asked.isdecimal() or not 1 <= int(asked) <= most:
+        raise Fault(400, f"'limit' must be between 1 and {most}.", param="limit")
+    return int(asked)
+
+
+def page(request: Request, things: Mapping[str, T], show: Callable[[T], Json], *, size: int = PAGE_DEFAULT) -> Json:
+    """The page of `things`, by id, that the request's `limit` and `after` ask for; `show` makes an item of each."""
+    size, after = limit(request, size, PAGE_MOST), request.query_params.get("after")
+    ids = list(things)
+    if after is not None and after not in things:
         raise Fault(400, "'after' names nothing in this list.", param="after")
     start = 0 if after is None else ids.index(after) + 1
-    data = things[start : start + int(asked)]
+    data = [show(things[id]) for id in ids[start : start + size]]
     return {
         "object": "list",
         "data": data,

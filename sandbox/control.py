@@ -14,8 +14,10 @@ from sandbox.faults import Fault, Faults
 from sandbox.interactions import Interactions
 from sandbox.openai import PretendOpenAI
 from sandbox.openid import OpenId
+from sandbox.openrouter import PretendOpenRouter
 from sandbox.seed import COMMANDS
 from sandbox.web_api import WebApi
+from sandbox.wire import Vendor
 from sandbox.workspace import (
     APP,
     APP_NAME,
@@ -48,7 +50,9 @@ class Control:
         sockets: SocketMode,
         web_api: WebApi,
         open_id: OpenId,
+        vendors: Mapping[str, Vendor],
         openai: PretendOpenAI,
+        openrouter: PretendOpenRouter,
         faults: Faults,
     ) -> None:
         self._workspace = workspace
@@ -57,7 +61,9 @@ class Control:
         self._sockets = sockets
         self._web_api = web_api
         self._open_id = open_id
+        self._vendors = vendors
         self._openai = openai
+        self._openrouter = openrouter
         self._faults = faults
         self.routes: list[BaseRoute] = [
             _route("GET", "state", self._state),
@@ -77,6 +83,7 @@ class Control:
             _route("POST", "groups/{id}", self._set_group),
             _route("POST", "channels/{id}", self._set_channel),
             _route("POST", "openai/projects/{id}", self._set_project),
+            _route("POST", "openrouter/credits", self._set_credits),
             _route("POST", "redeliver", self._redeliver),
             _route("POST", "reconnect", self._reconnect),
             _route("POST", "drop", self._drop),
@@ -106,7 +113,7 @@ class Control:
             "home": home.as_view() if home else None,
             "views": [view.as_view() for view in workspace.stacks.get(me.id, [])],
             "pending": workspace.pending[me.id] > 0,
-            "openai": self._openai.snapshot(),
+            **{name: vendor.snapshot() for name, vendor in self._vendors.items()},
         }
 
     async def _wait(self, asked: Json) -> Json:
@@ -188,6 +195,10 @@ class Control:
 
     async def _set_project(self, asked: Json) -> Json:
         self._openai.set_project(asked["id"], asked["status"])
+        return DONE
+
+    async def _set_credits(self, asked: Json) -> Json:
+        self._openrouter.set_credits(float(asked["total"]))
         return DONE
 
     async def _redeliver(self, asked: Json) -> Json:

@@ -7,7 +7,7 @@ caller hears: that is how a time-out looks from the other side.
 import asyncio
 import json
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from typing import Any, cast
@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sandbox.workspace import Json
 
-PATHS = {"slack": "/api/", "openai": "/openai/v1/"}
+PATHS = {"slack": "/api/", "openai": "/openai/v1/", "openrouter": "/openrouter/api/v1/", "litellm": "/litellm/"}
 KEPT = 10_000
 
 _SLACK_ERRORS = {429: "ratelimited", 500: "internal_error", 503: "service_unavailable"}
@@ -165,13 +165,18 @@ def _into(kept: list[Message]) -> Send:
 
 
 async def _answer(send: Send, target: str, status: int, retry_after: float | None) -> None:
-    answer: Mapping[str, Any]
+    limited = status == 429
+    message = "Rate limit reached. Please try again later." if limited else "The server had an error."
+    answer: Json
     if target == "slack":
         answer = {"ok": False, "error": _SLACK_ERRORS.get(status, "fatal_error")}
+    elif target == "openrouter":
+        answer = {"error": {"message": message, "code": status}}
+    elif target == "litellm":
+        kind = "throttling_error" if limited else "internal_server_error"
+        answer = {"error": {"message": message, "type": kind, "param": "None", "code": str(status)}}
     else:
-        kind = "requests" if status == 429 else "server_error"
-        code = "rate_limit_exceeded" if status == 429 else None
-        message = "Rate limit reached. Please try again later." if status == 429 else "The server had an error."
+        kind, code = ("requests", "rate_limit_exceeded") if limited else ("server_error", None)
         answer = {"error": {"message": message, "type": kind, "param": None, "code": code}}
     headers = [(b"content-type", b"application/json")]
     if retry_after is not None:

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,10 +26,12 @@ from sandbox.interactions import Interactions
 from sandbox.keeping import StateFile
 from sandbox.openai import PretendOpenAI
 from sandbox.openid import OpenId
+from sandbox.openrouter import PretendOpenRouter
 from sandbox.screens import Screens
 from sandbox.seed import furnish
 from sandbox.tickets import ResponseUrls, Triggers
 from sandbox.web_api import WebApi
+from sandbox.wire import Vendor
 from sandbox.workspace import Clock, Workspace
 
 HOST = "127.0.0.1"
@@ -55,10 +57,15 @@ class Running(Credentials):
         """The pretend OpenAI's base, as its SDK wants it."""
         return f"{self.base_url}/openai/v1"
 
+    @property
+    def openrouter_url(self) -> str:
+        """The pretend OpenRouter's base, as its SDK wants it."""
+        return f"{self.base_url}/openrouter/api/v1"
+
     def as_json(self) -> dict[str, str]:
         """What whoever starts the sandbox as a process is told."""
-        told = {"base_url": self.base_url, "api_url": self.api_url, "openai_url": self.openai_url}
-        return {**told, **asdict(self)}
+        urls = {"api_url": self.api_url, "openai_url": self.openai_url, "openrouter_url": self.openrouter_url}
+        return {**urls, **asdict(self)}
 
 
 class SandboxServer(uvicorn.Server):
@@ -84,7 +91,9 @@ class SandboxServer(uvicorn.Server):
         app = self._assemble(scopes, ack_seconds)
         if held:
             self._workspace.load(held["workspace"])
-            self._openai.load(held["openai"])
+            for name, vendor in self._vendors.items():
+                if name in held:
+                    vendor.load(held[name])
             self._workspace.clock.ahead = held["ahead"]
         super().__init__(
             uvicorn.Config(app, log_config=None, access_log=False, ws="websockets-sansio", timeout_graceful_shutdown=1)
@@ -95,7 +104,11 @@ class SandboxServer(uvicorn.Server):
         clock = Clock()
         workspace = self._workspace = Workspace(clock)
         furnish(workspace)
-        openai = self._openai = PretendOpenAI(admin_key=told.openai_admin_key, clock=clock, changed=workspace.changed)
+        openai = PretendOpenAI(admin_key=told.openai_admin_key, clock=clock, changed=workspace.changed)
+        openrouter = PretendOpenRouter(
+            management_key=told.openrouter_management_key, clock=clock, changed=workspace.changed
+        )
+        self._vendors: Mapping[str, Vendor] = {"openai": openai, "openrouter": openrouter}
         triggers, response_urls = Triggers(clock), ResponseUrls(clock)
         sockets = self._sockets = SocketMode(workspace.changed)
         deliveries = self._deliveries = Deliveries(
@@ -130,7 +143,9 @@ class SandboxServer(uvicorn.Server):
             sockets=sockets,
             web_api=web_api,
             open_id=open_id,
+            vendors=self._vendors,
             openai=openai,
+            openrouter=openrouter,
             faults=faults,
         )
         app = Starlette(
@@ -141,6 +156,7 @@ class SandboxServer(uvicorn.Server):
                 *control.routes,
                 WebSocketRoute("/link", sockets.serve),
                 Mount("/openai/v1", routes=openai.routes),
+                Mount("/openrouter/api/v1", routes=openrouter.routes),
                 Mount("/", StaticFiles(directory=UI, html=True)),
             ],
             # Keeps web pages that found out the port from acting through a name that leads here.
@@ -173,7 +189,7 @@ class SandboxServer(uvicorn.Server):
                 "credentials": told,
                 "ahead": self._workspace.clock.ahead,
                 "workspace": self._workspace.dump(),
-                "openai": self._openai.dump(),
+                **{name: vendor.dump() for name, vendor in self._vendors.items()},
             }
         )
 

@@ -5,7 +5,7 @@ import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from json import JSONDecodeError
-from typing import Any
+from typing import Any, Protocol
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -13,6 +13,14 @@ from starlette.routing import Route
 
 Json = dict[str, Any]
 Handler = Callable[[Request], Awaitable[Any]]
+
+
+class Vendor(Protocol):
+    """A pretend vendor: its state can be shown, written down and taken up again."""
+
+    def snapshot(self) -> Json: ...
+    def dump(self) -> Json: ...
+    def load(self, state: Json) -> None: ...
 
 
 class Fault(Exception):

@@ -1,4 +1,4 @@
-"""What the tests of providers share: real servers on loopback, and OpenAI's published description."""
+"""What the tests of providers share: real servers on loopback, and what the vendors publish of their APIs."""
 
 import json
 import re
@@ -104,56 +104,79 @@ def serve(routes: Sequence[BaseRoute], base: str = "/openai/v1", faults: Faults 
 
 
 class Description:
-    """OpenAI's published description of its admin API; newer parameters are those that the official SDK documents."""
+    """A vendor's published description of its API.
 
-    NEWER = frozenset({"expires_in_seconds"})
+    `newer` names parameters that the vendor's SDK documents and the description does not yet; `errors` is the schema of
+    errors with a status that it does not describe.
+    """
 
-    def __init__(self, document: Mapping[str, Any]) -> None:
+    def __init__(self, document: Mapping[str, Any], *, errors: Mapping[str, Any], newer: frozenset[str]) -> None:
         self._components = document["components"]
+        self._errors = errors
+        self._newer = newer
         self._paths = [
             (re.compile(re.sub(r"\{[^}]+\}", "[^/]+", path)), operations)
             for path, operations in document["paths"].items()
         ]
 
+    def knows(self, exchange: Exchange) -> bool:
+        """Whether the path and its method are described."""
+        return self._operation(exchange) is not None
+
     def check(self, exchange: Exchange) -> None:
         """Fails unless the request and its answer are as described."""
-        operation = next(
-            operations[exchange.method.lower()] for path, operations in self._paths if path.fullmatch(exchange.path)
-        )
+        operation = self._operation(exchange)
+        assert operation is not None, f"{exchange.method} {exchange.path} is not described"
         described = {
             parameter["name"]: parameter for parameter in operation.get("parameters", ()) if parameter["in"] == "query"
         }
         asked = {name.removesuffix("[]"): values for name, values in exchange.query.items()}
-        assert set(asked) <= set(described)
+        assert set(asked) <= set(described) | self._newer
         assert {name for name, parameter in described.items() if parameter.get("required")} <= set(asked)
-        for name, values in asked.items():
-            self._fits(described[name]["schema"], _read(values, described[name]["schema"].get("type")))
+        for name in set(asked) & set(described):
+            self._fits(described[name]["schema"], _read(asked[name], described[name]["schema"]))
         if "requestBody" in operation:
             schema = operation["requestBody"]["content"]["application/json"]["schema"]
             self._fits(schema, exchange.body)
-            known = self._components["schemas"][schema["$ref"].rpartition("/")[2]]["properties"]
-            assert set(exchange.body) <= set(known) | self.NEWER
+            if "$ref" in schema:
+                schema = self._components["schemas"][schema["$ref"].rpartition("/")[2]]
+            assert set(exchange.body) <= set(schema["properties"]) | self._newer
         else:
             assert exchange.body is None
-        if exchange.status == 200:
-            self._fits(operation["responses"]["200"]["content"]["application/json"]["schema"], exchange.answer)
-        else:
-            self._fits({"$ref": "#/components/schemas/ErrorResponse"}, exchange.answer)
+        answers = operation["responses"].get(str(exchange.status), {}).get("content", {})
+        self._fits(answers["application/json"]["schema"] if answers else self._errors, exchange.answer)
+        assert answers or exchange.status >= 400
+
+    def _operation(self, exchange: Exchange) -> Mapping[str, Any] | None:
+        method = exchange.method.lower()
+        return next((it[method] for path, it in self._paths if path.fullmatch(exchange.path) and method in it), None)
 
     def _fits(self, schema: Mapping[str, Any], value: Any) -> None:
         Draft202012Validator({**schema, "components": self._components}).validate(value)
 
 
-def _read(values: Sequence[str], kind: str | None) -> Any:
+def _read(values: Sequence[str], schema: Mapping[str, Any]) -> Any:
     """What a query parameter says: everything is text on the way."""
-    if kind == "array":
+    kinds = {kind for it in (schema, *schema.get("anyOf", ())) for kind in _kinds(it)}
+    if "array" in kinds:
         return list(values)
-    return json.loads(values[-1]) if kind in ("integer", "boolean") else values[-1]
+    return json.loads(values[-1]) if kinds & {"integer", "number", "boolean"} else values[-1]
 
 
-def description() -> Description:
+def _kinds(schema: Mapping[str, Any]) -> Sequence[str]:
+    kind = schema.get("type", ())
+    return [kind] if isinstance(kind, str) else list(kind)
+
+
+def description(vendor: str = "openai") -> Description:
     """Reads the description, or skips the test where the data does not lie beside the project."""
-    path = DATA / "providers" / "openai-admin.openapi.json"
+    name = f"{vendor}-admin.openapi.json"
+    path = DATA / "providers" / name
     if not path.exists():
-        pytest.skip("OpenAI's description is not there: ../shared/data/providers/openai-admin.openapi.json")
-    return Description(json.loads(path.read_text()))
+        pytest.skip(f"The vendor's description is not there: ../shared/data/providers/{name}")
+    errors = {
+        "openai": {"$ref": "#/components/schemas/ErrorResponse"},
+        "openrouter": {"$ref": "#/components/schemas/ForbiddenResponse"},  # one shape for all
+    }
+    newer = {"openai": frozenset({"expires_in_seconds"}), "openrouter": frozenset({"include_expired"})}
+    return Description(json.loads(path.read_text()), errors=errors[vendor], newer=newer[vendor])

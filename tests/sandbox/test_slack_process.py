@@ -46,11 +46,11 @@ async def test_a_restart_forgets_nothing(tmp_path: Path) -> None:
         await process.wait()
     again, told_again = await start(tmp_path / "data")
     try:
-        credentials = {name for name in told if name not in ("base_url", "api_url", "openai_url")}
+        credentials = {name for name in told if not name.endswith("_url")}
         assert {name: told[name] for name in credentials} == {name: told_again[name] for name in credentials}
         async with Sandbox(told_again["base_url"]) as sandbox:
             after = await sandbox.state("U0BEN")
-            for part in ("members", "groups", "channels", "home", "openai"):
+            for part in ("members", "groups", "channels", "home", "openai", "openrouter"):
                 assert after[part] == before[part]
             assert after["now"] >= before["now"]
     finally:
@@ -94,7 +94,11 @@ async def test_the_control_api_says_what_is_wrong(servers: Running) -> None:
             ("/command", {"as": "U0BEN", "text": "/apikey"}, "missing or unknown: channel"),
             ("/submit", {"as": "U0BEN", "view_id": "V0NOWHERE", "values": {}}, "not_found"),
             ("/redeliver", {"delivery": "dlv_0"}, "missing or unknown: dlv_0"),
-            ("/fault", {"target": "mars", "cut": True}, "a fault's target is one of slack, openai, not 'mars'"),
+            (
+                "/fault",
+                {"target": "mars", "cut": True},
+                "a fault's target is one of slack, openai, openrouter, litellm, not 'mars'",
+            ),
             ("/fault", {"target": "slack"}, "a fault has a status, a delay, is held, or cuts the connection"),
             ("/openai/projects/proj_lab", {"status": "lost"}, "a project is active or archived, not 'lost'"),
         ):

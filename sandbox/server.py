@@ -104,7 +104,7 @@ class SandboxServer(uvicorn.Server):
         clock = Clock()
         workspace = self._workspace = Workspace(clock)
         furnish(workspace)
-        openai = PretendOpenAI(admin_key=told.openai_admin_key, clock=clock, changed=workspace.changed)
+        openai = self._openai = PretendOpenAI(admin_key=told.openai_admin_key, clock=clock, changed=workspace.changed)
         openrouter = PretendOpenRouter(
             management_key=told.openrouter_management_key, clock=clock, changed=workspace.changed
         )

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from sandbox.anthropic import PretendAnthropic
 from sandbox.delivery import Deliveries, Disturbance, Retry, SocketMode
 from sandbox.faults import Fault, Faults
 from sandbox.interactions import Interactions
@@ -53,6 +54,7 @@ class Control:
         vendors: Mapping[str, Vendor],
         openai: PretendOpenAI,
         openrouter: PretendOpenRouter,
+        anthropic: PretendAnthropic,
         faults: Faults,
     ) -> None:
         self._workspace = workspace
@@ -93,6 +95,7 @@ class Control:
             _route("POST", "mend", self._mend),
             _route("POST", "clock", self._clock),
             *_acts("openai", openai.acts),
+            *_acts("anthropic", anthropic.acts),
         ]
 
     async def _state(self, asked: Json) -> Json:
@@ -252,13 +255,12 @@ def _route(method: str, path: str, handler: Handler) -> Route:
     return Route(f"/control/{path}", endpoint, methods=[method])
 
 
-def _acts(vendor: str, acts: Mapping[str, Callable[..., None]]) -> list[Route]:
+def _acts(vendor: str, acts: Mapping[str, Callable[..., Json | None]]) -> list[Route]:
     """What people do at a vendor, outside its API: `POST /control/<vendor>/<act>`."""
 
-    def handler(act: Callable[..., None]) -> Handler:
+    def handler(act: Callable[..., Json | None]) -> Handler:
         async def handle(asked: Json) -> Json:
-            act(**asked)
-            return DONE
+            return {**DONE, **(act(**asked) or {})}
 
         return handle
 

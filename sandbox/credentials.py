@@ -19,4 +19,5 @@ class Credentials:
     client_secret: str = field(default_factory=lambda: _made("", 16))
     openai_admin_key: str = field(default_factory=lambda: _made("sk-admin-"))
     openrouter_management_key: str = field(default_factory=lambda: _made("sk-or-v1-", 32))
+    anthropic_admin_key: str = field(default_factory=lambda: _made("sk-ant-admin01-"))
     verification_token: str = field(default_factory=lambda: _made("", 12))

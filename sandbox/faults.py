@@ -16,7 +16,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sandbox.workspace import Json
 
-PATHS = {"slack": "/api/", "openai": "/openai/v1/", "openrouter": "/openrouter/api/v1/", "litellm": "/litellm/"}
+PATHS = {
+    "slack": "/api/",
+    "openai": "/openai/v1/",
+    "openrouter": "/openrouter/api/v1/",
+    "litellm": "/litellm/",
+    "anthropic": "/anthropic/",
+}
 KEPT = 10_000
 
 _SLACK_ERRORS = {429: "ratelimited", 500: "internal_error", 503: "service_unavailable"}
@@ -172,6 +178,9 @@ async def _answer(send: Send, target: str, status: int, retry_after: float | Non
         answer = {"ok": False, "error": _SLACK_ERRORS.get(status, "fatal_error")}
     elif target == "openrouter":
         answer = {"error": {"message": message, "code": status}}
+    elif target == "anthropic":
+        kind = "rate_limit_error" if limited else "api_error"
+        answer = {"type": "error", "error": {"type": kind, "message": message}}
     elif target == "litellm":
         kind = "throttling_error" if limited else "internal_server_error"
         answer = {"error": {"message": message, "type": kind, "param": "None", "code": str(status)}}

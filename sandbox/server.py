@@ -16,6 +16,7 @@ from starlette.routing import Mount, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
+from sandbox.anthropic import PretendAnthropic
 from sandbox.chat import Chat
 from sandbox.control import Control
 from sandbox.credentials import Credentials
@@ -62,10 +63,19 @@ class Running(Credentials):
         """The pretend OpenRouter's base, as its SDK wants it."""
         return f"{self.base_url}/openrouter/api/v1"
 
+    @property
+    def anthropic_url(self) -> str:
+        """The pretend Anthropic's base, as its SDK wants it. Its Console is `/console` below it."""
+        return f"{self.base_url}/anthropic"
+
     def as_json(self) -> dict[str, str]:
         """What whoever starts the sandbox as a process is told."""
-        urls = {"api_url": self.api_url, "openai_url": self.openai_url, "openrouter_url": self.openrouter_url}
-        return {**urls, **asdict(self)}
+        vendors = {
+            "openai_url": self.openai_url,
+            "openrouter_url": self.openrouter_url,
+            "anthropic_url": self.anthropic_url,
+        }
+        return {"api_url": self.api_url, **vendors, **asdict(self)}
 
 
 class SandboxServer(uvicorn.Server):
@@ -108,7 +118,8 @@ class SandboxServer(uvicorn.Server):
         openrouter = PretendOpenRouter(
             management_key=told.openrouter_management_key, clock=clock, changed=workspace.changed
         )
-        self._vendors: Mapping[str, Vendor] = {"openai": openai, "openrouter": openrouter}
+        anthropic = PretendAnthropic(admin_key=told.anthropic_admin_key, clock=clock, changed=workspace.changed)
+        self._vendors: Mapping[str, Vendor] = {"openai": openai, "openrouter": openrouter, "anthropic": anthropic}
         triggers, response_urls = Triggers(clock), ResponseUrls(clock)
         sockets = self._sockets = SocketMode(workspace.changed)
         deliveries = self._deliveries = Deliveries(
@@ -146,6 +157,7 @@ class SandboxServer(uvicorn.Server):
             vendors=self._vendors,
             openai=openai,
             openrouter=openrouter,
+            anthropic=anthropic,
             faults=faults,
         )
         app = Starlette(
@@ -157,6 +169,7 @@ class SandboxServer(uvicorn.Server):
                 WebSocketRoute("/link", sockets.serve),
                 Mount("/openai/v1", routes=openai.routes),
                 Mount("/openrouter/api/v1", routes=openrouter.routes),
+                Mount("/anthropic", routes=anthropic.routes),
                 Mount("/", StaticFiles(directory=UI, html=True)),
             ],
             # Keeps web pages that found out the port from acting through a name that leads here.

@@ -119,7 +119,7 @@ class PretendOpenAI:
         self.organization.changed()
 
     @property
-    def acts(self) -> Mapping[str, Callable[..., None]]:
+    def acts(self) -> Mapping[str, Callable[..., Json | None]]:
         """What the control API lets people do here, by name."""
         return {"use": self.use, "rule": self.rule, "accept": self.people.accept}
 

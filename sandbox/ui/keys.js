@@ -34,6 +34,12 @@ export class KeysPanel {
     h("strong", {}, "No keys"),
     h("p", {}, "A key appears here at the moment its holder picks it up, and goes when it is revoked."),
   );
+  #elsewhere = h(
+    "p",
+    { class: "keys-elsewhere" },
+    h("a", { href: "/anthropic/console", target: "_blank", rel: "noopener" }, "Anthropic’s Console"),
+    " (pretend) is where people make keys of Anthropic.",
+  );
   #projects = new Map();
 
   /** Build the panel into `node`; `close` hides it. */
@@ -63,7 +69,7 @@ export class KeysPanel {
           icon("close"),
         ),
       ),
-      h("div", { class: "keys-scroll" }, this.#empty, this.#live, this.#past),
+      h("div", { class: "keys-scroll" }, this.#empty, this.#live, this.#past, this.#elsewhere),
       this.#tryBox(),
     );
   }

@@ -97,7 +97,7 @@ async def test_the_control_api_says_what_is_wrong(servers: Running) -> None:
             (
                 "/fault",
                 {"target": "mars", "cut": True},
-                "a fault's target is one of slack, openai, openrouter, litellm, not 'mars'",
+                "a fault's target is one of slack, openai, openrouter, litellm, anthropic, not 'mars'",
             ),
             ("/fault", {"target": "slack"}, "a fault has a status, a delay, is held, or cuts the connection"),
             ("/openai/projects/proj_lab", {"status": "lost"}, "a project is active or archived, not 'lost'"),

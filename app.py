@@ -261,15 +261,16 @@ async def _connect_in_time(handler: AsyncSocketModeHandler) -> None:
 @contextmanager
 def _metronome(watch: Watch) -> Iterator[None]:
     scheduler = AsyncIOScheduler(timezone=UTC)
-    scheduler.add_job(
-        watch.reconcile,
-        "interval",
-        seconds=SWEEP_SECONDS,
-        next_run_time=now(),  # what the last process left is put right at once
-        coalesce=True,
-        max_instances=1,
-        misfire_grace_time=None,
-    )
+    for sweep in (watch.reconcile, watch.probe):
+        scheduler.add_job(
+            sweep,
+            "interval",
+            seconds=SWEEP_SECONDS,
+            next_run_time=now(),  # what the last process left is put right at once
+            coalesce=True,
+            max_instances=1,
+            misfire_grace_time=None,
+        )
     scheduler.start()
     try:
         yield

@@ -12,7 +12,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot import providers
 from bot import slack as skin
-from bot.desk.errors import PolicyFlaw, ProviderError, Unavailable
+from bot.desk.errors import PolicyFlaw, Unavailable
 from bot.desk.policy import lint_people
 from bot.desk.policy import load as load_policy
 from bot.settings import Settings, SettingsFlaw
@@ -78,12 +78,10 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
         yield Finding(False, "providers: none is set up. Mend: set OPENAI_ADMIN_KEY")
     for name, vendor in vendors.items():
         try:
-            yield Finding(True, f"provider {name}: {await vendor.check()}")
-        except ProviderError as error:
-            setting = f"{name.upper()}_ADMIN_KEY"
-            yield Finding(False, f"provider {name}: {error}. Mend: see {setting} in docs/operating.md")
+            probe = await vendor.probe()
         finally:
             await vendor.aclose()
+        yield Finding(probe.flaw is None, f"provider {name}: {probe.flaw or probe.said}")
     permissions = {name: vendor.permissions for name, vendor in vendors.items()}
     source = str(settings.policy_file)
     try:

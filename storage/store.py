@@ -20,6 +20,7 @@ from sqlalchemy import (
     and_,
     case,
     create_engine,
+    delete,
     event,
     func,
     insert,
@@ -40,6 +41,7 @@ from bot.desk.model import (
     AccessRequest,
     Cause,
     Decision,
+    Deposit,
     Draft,
     Grant,
     Key,
@@ -48,6 +50,7 @@ from bot.desk.model import (
     NoticeKind,
     Ruling,
     Scope,
+    Wish,
 )
 from bot.desk.ports import Moving, Transaction
 from bot.desk.states import MOVES, GrantState, KeyState, LinkState, RequestState
@@ -57,6 +60,7 @@ from storage.tables import (
     AuditHeadRow,
     DecisionRow,
     DeliveryRow,
+    DepositRow,
     GrantRow,
     KeyRow,
     LinkRow,
@@ -68,8 +72,9 @@ from storage.tables import (
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Thing = TypeVar("Thing", AccessRequest, Decision, Grant, Key, Link, Notice)
+Thing = TypeVar("Thing", AccessRequest, Decision, Deposit, Grant, Key, Link, Notice)
 
+DESKS_TURN = (KeyState.REVOKING.value, KeyState.DISABLING.value, KeyState.ENABLING.value)
 LOCK = 0x6B657973  # "keys": the advisory lock of PostgreSQL's writers
 BUSY_MILLISECONDS = 10_000  # how long SQLite waits for another process's transaction
 THREADS = 8
@@ -83,6 +88,7 @@ PATIENCE: dict[str, Any] = {
 ROWS: Mapping[type, type[SQLModel]] = {
     AccessRequest: RequestRow,
     Decision: DecisionRow,
+    Deposit: DepositRow,
     Grant: GrantRow,
     Key: KeyRow,
     Link: LinkRow,
@@ -125,6 +131,8 @@ def to_row(thing: Any) -> dict[str, Any]:
                 "monthly_budget_cents": value.scope.monthly_budget_cents,
                 "duration_seconds": int(value.duration.total_seconds()),
                 "reason": value.reason,
+                "models": list(value.scope.models),
+                "wish": value.wish.value,
             }
         else:
             values[field.name] = _plain(value)
@@ -136,10 +144,21 @@ def to_domain(kind: type[Thing], row: RowMapping) -> Thing:
     values: dict[str, Any] = {}
     for field in fields(kind):
         if field.name == "draft":
-            scope = Scope(row["provider"], row["project"], row["permission"], row["monthly_budget_cents"])
-            duration = timedelta(seconds=row["duration_seconds"])
+            scope = Scope(
+                row["provider"],
+                row["project"],
+                row["permission"],
+                row["monthly_budget_cents"],
+                tuple(row["models"]),
+            )
             values["draft"] = Draft(
-                scope, row["project_name"], duration, row["reason"], row["provider_name"], row["permission_name"]
+                scope=scope,
+                project_name=row["project_name"],
+                duration=timedelta(seconds=row["duration_seconds"]),
+                reason=row["reason"],
+                provider_name=row["provider_name"],
+                permission_name=row["permission_name"],
+                wish=Wish(row["wish"]),
             )
         else:
             enum = ENUMS.get((kind, field.name))
@@ -161,7 +180,7 @@ class SqlTransaction:
         """Whether this delivery is seen for the first time."""
         return self._insert_new(DeliveryRow, team=team, id=delivery, at=at)
 
-    def add(self, thing: AccessRequest | Decision | Grant | Key | Link | Notice) -> None:
+    def add(self, thing: AccessRequest | Decision | Deposit | Grant | Key | Link | Notice) -> None:
         """Stores a new row."""
         self._db.execute(insert(table(type(thing))).values(**to_row(thing)))
 
@@ -222,6 +241,17 @@ class SqlTransaction:
         )
         return entry
 
+    def destroy_deposit(self, team: str, key_id: str) -> None:
+        """The deposited value is gone."""
+        rows = table(Deposit)
+        self._db.execute(delete(rows).where(rows.c.team == team, rows.c.key_id == key_id))
+
+    def rewrap(self, deposit: Deposit, *, sealed: bytes, kek: str) -> bool:
+        """Replaces the wrapping, guarded by the KEK that it had."""
+        rows = table(Deposit)
+        same = (rows.c.team == deposit.team, rows.c.key_id == deposit.key_id, rows.c.kek == deposit.kek)
+        return self._db.execute(update(rows).where(*same).values(sealed=sealed, kek=kek)).rowcount == 1
+
     def shown(self, notice: Notice, *, channel: str | None, ts: str | None) -> None:
         """The recipient sees version `notice.wanted`; one wanted meanwhile is due now."""
         rows = table(Notice)
@@ -256,10 +286,13 @@ class SqlTransaction:
         )
 
     def lease_keys(self, now: datetime, until: datetime, limit: int) -> Sequence[Key]:
-        """Keys to revoke that are due, now leased."""
+        """Keys to revoke, disable or enable that are due, now leased."""
         rows = table(Key)
-        due = (rows.c.state == KeyState.REVOKING.value, rows.c.due_at <= now)
-        return self._lease(Key, due, now, until, limit)
+        return self._lease(Key, (rows.c.state.in_(DESKS_TURN), rows.c.due_at <= now), now, until, limit)
+
+    def lease_invitations(self, now: datetime, until: datetime, limit: int) -> Sequence[Grant]:
+        """Grants whose invitation is to be sent or withdrawn and due, now leased."""
+        return self._lease(Grant, (table(Grant).c.due_at <= now,), now, until, limit)
 
     def lease_notices(self, now: datetime, until: datetime, limit: int) -> Sequence[Notice]:
         """Notices behind what they should show that are due, now leased."""
@@ -329,9 +362,20 @@ class SqlTransaction:
         return self._one(Link, table(Link).c.id == link_id)
 
     def link_of(self, team: str, key_id: str) -> Link | None:
-        """The link that delivers a key, or None."""
+        """The newest link that delivers a key, or None."""
         rows = table(Link)
-        return self._one(Link, rows.c.team == team, rows.c.key_id == key_id)
+        these = (rows.c.team == team, rows.c.key_id == key_id)
+        return next(iter(self._many(Link, *these, order=[rows.c.created_at.desc(), rows.c.id], limit=1)), None)
+
+    def deposit(self, team: str, key_id: str) -> Deposit | None:
+        """The value that rests for this key, sealed, or None."""
+        rows = table(Deposit)
+        return self._one(Deposit, rows.c.team == team, rows.c.key_id == key_id)
+
+    def deposits_beside(self, kek: str, limit: int) -> Sequence[Deposit]:
+        """Those of all teams that another KEK wraps."""
+        rows = table(Deposit)
+        return self._many(Deposit, rows.c.kek != kek, order=[rows.c.at, rows.c.key_id], limit=limit)
 
     def requests_of(self, team: str, requester: str, limit: int) -> Sequence[AccessRequest]:
         """The requester's, newest first."""

@@ -1,6 +1,6 @@
 """The rows. Every one carries its team. What comes from outside is validated in the domain first: rows validate nothing."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -56,6 +56,8 @@ class DraftRow(SQLModel):
     monthly_budget_cents: int = Field(sa_type=BigInteger)
     duration_seconds: int = Field(sa_type=BigInteger)
     reason: str = Field(sa_type=Text)
+    models: list[str] = Field(default_factory=list, sa_type=JSON)
+    wish: str = "key"
 
 
 class RequestRow(DraftRow, table=True):
@@ -103,6 +105,12 @@ class GrantRow(DraftRow, table=True):
             sqlite_where=text("state = 'active'"),
             postgresql_where=text("state = 'active'"),
         ),
+        Index(
+            "grants_with_invitations",
+            "due_at",
+            sqlite_where=text("due_at IS NOT NULL"),
+            postgresql_where=text("due_at IS NOT NULL"),
+        ),
     )
     team: str = Field(primary_key=True)
     id: str = Field(primary_key=True)
@@ -115,6 +123,9 @@ class GrantRow(DraftRow, table=True):
     ended_at: datetime | None = _time(optional=True)
     ended_by: str | None = None
     ended_because: str | None = None
+    invitation: str | None = None
+    due_at: datetime | None = _time(optional=True)
+    attempts: int = 0
 
 
 class KeyRow(SQLModel, table=True):
@@ -132,11 +143,12 @@ class KeyRow(SQLModel, table=True):
             postgresql_where=text("state = 'minting'"),
         ),
         Index(
-            "keys_to_revoke",
+            "keys_to_act_on",
             "due_at",
-            sqlite_where=text("state = 'revoking'"),
-            postgresql_where=text("state = 'revoking'"),
+            sqlite_where=text("due_at IS NOT NULL"),
+            postgresql_where=text("due_at IS NOT NULL"),
         ),
+        Index("keys_by_meter", "team", "provider", "meter"),
     )
     team: str = Field(primary_key=True)
     id: str = Field(primary_key=True)
@@ -151,6 +163,7 @@ class KeyRow(SQLModel, table=True):
     expires_at: datetime | None = _time(optional=True)
     due_at: datetime | None = _time(optional=True)
     attempts: int = 0
+    meter: str | None = None
 
 
 class LinkRow(SQLModel, table=True):
@@ -159,7 +172,7 @@ class LinkRow(SQLModel, table=True):
     __tablename__ = "links"
     __table_args__ = (
         ForeignKeyConstraint(["team", "key_id"], ["keys.team", "keys.id"]),
-        UniqueConstraint("team", "key_id"),
+        Index("links_of", "team", "key_id", "created_at"),
         Index("links_open", "expires_at", sqlite_where=text("state = 'open'"), postgresql_where=text("state = 'open'")),
         Index(
             "links_claimed",
@@ -181,6 +194,67 @@ class LinkRow(SQLModel, table=True):
     session: str | None = None
     lease_until: datetime | None = _time(optional=True)
     closed_because: str | None = None
+
+
+class DepositRow(SQLModel, table=True):
+    """The value of a key that a person brought, sealed under a data key that a KEK wraps."""
+
+    __tablename__ = "deposits"
+    __table_args__ = (
+        ForeignKeyConstraint(["team", "key_id"], ["keys.team", "keys.id"]),
+        Index("deposits_by_kek", "kek"),
+    )
+    team: str = Field(primary_key=True)
+    key_id: str = Field(primary_key=True)
+    depositor: str
+    sealed: bytes = Field(sa_type=LargeBinary)
+    kek: str
+    at: datetime = _time()
+
+
+class UsageRow(SQLModel, table=True):
+    """What was used with one key on one day with one model; reported anew, it is replaced."""
+
+    __tablename__ = "usage"
+    __table_args__ = (ForeignKeyConstraint(["team", "key_id"], ["keys.team", "keys.id"]),)
+    team: str = Field(primary_key=True)
+    key_id: str = Field(primary_key=True)
+    day: date = Field(primary_key=True)
+    model: str = Field(primary_key=True)
+    requests: int = Field(sa_type=BigInteger)
+    tokens_in: int = Field(sa_type=BigInteger)
+    tokens_out: int = Field(sa_type=BigInteger)
+    cost_micros: int = Field(sa_type=BigInteger)
+    currency: str = "USD"
+    basis: str
+    as_of: datetime = _time()
+
+
+class RoundRow(SQLModel, table=True):
+    """A round that the desk makes at one provider: how far it came, and when it is due again."""
+
+    __tablename__ = "rounds"
+    __table_args__ = (Index("rounds_due", "due_at"),)
+    team: str = Field(primary_key=True)
+    provider: str = Field(primary_key=True)
+    kind: str = Field(primary_key=True)
+    due_at: datetime = _time()
+    attempts: int = 0
+    done_to: date | None = None
+    ended_at: datetime | None = _time(optional=True)
+    flaw: str | None = None
+
+
+class OutsiderRow(SQLModel, table=True):
+    """How many keys of a project were made outside the desk, at the last inventory."""
+
+    __tablename__ = "outsiders"
+    team: str = Field(primary_key=True)
+    provider: str = Field(primary_key=True)
+    project: str = Field(primary_key=True)
+    project_name: str
+    keys: int
+    at: datetime = _time()
 
 
 class NoticeRow(SQLModel, table=True):

@@ -9,6 +9,7 @@ from bot.desk.door import Door
 from bot.desk.grants import Grants
 from bot.desk.policy import Policy
 from bot.desk.ports import Clock, Directory, Notifier, Provider, Random, Store
+from bot.desk.providers import Providers
 from bot.desk.requests import Requests
 from bot.desk.revoking import Revoking
 from bot.desk.watch import Watch
@@ -18,6 +19,7 @@ from bot.desk.watch import Watch
 class Desk:
     """What the edges call, and what time does."""
 
+    providers: Providers
     requests: Requests
     grants: Grants
     revoking: Revoking
@@ -37,6 +39,7 @@ def assemble(
 ) -> Desk:
     """A desk on this store, complete. Its parts share one bell."""
     bell = Bell()
+    known = Providers(providers, clock=clock)
     door = Door(store=store, directory=directory, clock=clock)
     approvers = Approvers(policy=policy, directory=directory, door=door)
     requests = Requests(
@@ -44,7 +47,7 @@ def assemble(
         directory=directory,
         door=door,
         approvers=approvers,
-        providers=providers,
+        providers=known,
         bell=bell,
         clock=clock,
         random=random,
@@ -53,15 +56,16 @@ def assemble(
         store=store,
         door=door,
         approvers=approvers,
-        providers=providers,
+        providers=known,
         bell=bell,
         clock=clock,
         random=random,
         public_url=public_url,
     )
-    revoking = Revoking(store=store, providers=providers, bell=bell, clock=clock)
+    revoking = Revoking(store=store, providers=known, bell=bell, clock=clock)
     watch = Watch(
         store=store,
+        providers=known,
         requests=requests,
         grants=grants,
         revoking=revoking,
@@ -70,4 +74,4 @@ def assemble(
         clock=clock,
         random=random,
     )
-    return Desk(requests, grants, revoking, watch)
+    return Desk(known, requests, grants, revoking, watch)

@@ -16,6 +16,7 @@ ProviderError                a provider call that did not do what was asked
 ├── ProviderForbidden        the credential may not do this
 ├── ProviderNotFound         the project or key is not there
 ├── ProviderInvalid          the provider does not accept this
+│   └── NotOffered           the provider has no such thing at all
 ├── ProviderRateLimited      asked too often; `retry_after` in seconds
 ├── ProviderTransient        it did not happen, and may later
 └── OutcomeUnknown           it may have happened, or may yet
@@ -93,6 +94,10 @@ class ProviderNotFound(ProviderError):
 
 class ProviderInvalid(ProviderError):
     """The provider does not accept this."""
+
+
+class NotOffered(ProviderInvalid):
+    """The provider has no such thing at all; its `abilities` say so."""
 
 
 class ProviderRateLimited(ProviderError):

@@ -7,7 +7,6 @@ with its audit entry, and the carrying out (`revoking`).
 
 import asyncio
 import logging
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -40,7 +39,8 @@ from bot.desk.model import (
     Session,
     Story,
 )
-from bot.desk.ports import Clock, Provider, Random, Store, Transaction
+from bot.desk.ports import Clock, Random, Store, Transaction
+from bot.desk.providers import Providers
 from bot.desk.requests import new_notice, tell
 from bot.desk.revoking import living
 from bot.desk.states import GrantState, KeyState, LinkState
@@ -63,7 +63,7 @@ class Grants:
         store: Store,
         door: Door,
         approvers: Approvers,
-        providers: Mapping[str, Provider],
+        providers: Providers,
         bell: Bell,
         clock: Clock,
         random: Random,

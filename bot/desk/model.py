@@ -4,7 +4,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from bot.desk.offer import AppliedLimit
 from bot.desk.states import GrantState, KeyState, LinkState, RequestState
+
+NEW_PROJECT = "new:"
+"""What the id of a project that is still to be made starts with; no provider's own id has a colon."""
 
 
 class Secret:
@@ -49,16 +53,34 @@ class Person:
     deleted: bool = False
     guest: bool = False
     stranger: bool = False
+    email: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a key may do. `project` and `permission` are the provider's ids; the budget is per calendar month."""
+    """What a key may do. `project` and `permission` are the provider's ids; the budget is per calendar month.
+
+    `models` are the provider's ids; none means whatever project and permission allow. A project that is still to be
+    made is `NEW_PROJECT` and its name; the provider's id takes its place when the first key of it is picked up.
+    """
 
     provider: str
     project: str
     permission: str
     monthly_budget_cents: int
+    models: tuple[str, ...] = ()
+
+    @property
+    def new_project(self) -> str | None:
+        """The name of the project that is to be made; None where it is there already."""
+        return self.project.removeprefix(NEW_PROJECT) if self.project.startswith(NEW_PROJECT) else None
+
+
+class Wish(StrEnum):
+    """What is asked for."""
+
+    KEY = "key"
+    INVITATION = "invitation"  # to the provider's own organisation, instead of a key
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +97,7 @@ class Draft:
     reason: str
     provider_name: str = ""
     permission_name: str = ""
+    wish: Wish = Wish.KEY
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +141,17 @@ class Cause(StrEnum):
     REPLACED = "replaced"  # the holder picked up again
     REVOKED = "revoked"  # the holder gave it back, or an approver took it
     EXPIRED = "expired"  # its time is over
+    VANISHED = "vanished"  # somebody removed the key at the provider
+    OVERSPENT = "overspent"  # its budget is used up, and policy says so
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """The standing right to a key. The clock of `expires_at` starts at pick-up; before it, it is None."""
+    """The standing right to a key. The clock of `expires_at` starts at pick-up; before it, it is None.
+
+    `invitation` is the provider's handle of an invitation sent instead of a key; `due_at` is when the desk next tries
+    to send or withdraw it, `attempts` how often it tried.
+    """
 
     team: str
     id: str
@@ -136,6 +165,9 @@ class Grant:
     ended_at: datetime | None = None
     ended_by: str | None = None
     ended_because: Cause | None = None
+    invitation: str | None = None
+    due_at: datetime | None = None
+    attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +175,8 @@ class Key:
     """A provider-side key, known by handle and fingerprint, never by value.
 
     `handle` is what the provider revokes by, or what was found by the marker; None while nothing is known. `intended_at` is when
-    the intention was stored. `due_at` is when the desk next tries to revoke it, `attempts` how often it tried.
+    the intention was stored. `due_at` is when the desk next acts on it at the provider, `attempts` how often it tried.
+    `meter` is the id that its usage is reported under.
     """
 
     team: str
@@ -159,6 +192,7 @@ class Key:
     expires_at: datetime | None = None
     due_at: datetime | None = None
     attempts: int = 0
+    meter: str | None = None
 
     @property
     def mint_ended(self) -> bool:
@@ -183,6 +217,21 @@ class Link:
     session: str | None = None
     lease_until: datetime | None = None
     closed_because: Cause | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deposit:
+    """The value of a key that a person brought, at rest until its holder picks it up, and then destroyed.
+
+    `sealed` is ciphertext under a data key of its own, which the KEK named `kek` wraps.
+    """
+
+    team: str
+    key_id: str
+    depositor: str
+    sealed: bytes = field(repr=False)
+    kek: str
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +283,7 @@ class Story:
     grant: Grant | None = None
     key: Key | None = None
     link: Link | None = None
-    limits: tuple["AppliedLimit", ...] = ()
+    limits: tuple[AppliedLimit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,46 +300,16 @@ class Home:
 
 
 @dataclass(frozen=True, slots=True)
-class Permission:
-    """A preset of what a key may do at a provider, in people's words."""
-
-    id: str
-    label: str
-
-
-@dataclass(frozen=True, slots=True)
-class Project:
-    """A provider's project, as the modal lists it."""
-
-    id: str
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
 class Minted:
-    """What a mint left: the handle to revoke by, the fingerprint to show, and the value, to be sealed at once."""
+    """What a mint left: the handle to revoke by, the fingerprint to show, and the value, to be sealed at once.
+
+    `meter` is the id that the provider reports the key's usage under; empty where that is the handle.
+    """
 
     handle: str
     fingerprint: str
     secret: Secret
-
-
-class Enforcer(StrEnum):
-    """Who holds a key to a limit."""
-
-    KEY = "key"  # the provider, on the key itself
-    PROJECT = "project"  # the provider, on the whole project
-    DESK = "desk"  # the desk, by watching the time and revoking
-    NOBODY = "nobody"  # agreed between people, held by nobody
-
-
-@dataclass(frozen=True, slots=True)
-class AppliedLimit:
-    """One limit in plain words ("expires 22 Dec", "$50 a month") and who really enforces it."""
-
-    what: str
-    enforcer: Enforcer
-    note: str = ""
+    meter: str = ""
 
 
 @dataclass(frozen=True, slots=True)

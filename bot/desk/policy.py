@@ -16,7 +16,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from bot.desk.door import unwelcome
 from bot.desk.errors import PolicyFlaw
-from bot.desk.model import Actor, Draft, Permission
+from bot.desk.model import Actor, Draft
+from bot.desk.offer import Permission
 from bot.desk.ports import Directory
 
 EVERYONE = "everyone"

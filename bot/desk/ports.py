@@ -3,26 +3,36 @@
 Errors that cross a port are those of `bot.desk.errors`; an edge translates its vendor's.
 """
 
-from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import date, datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 from bot.desk.audit import Act, Entry, Head
+from bot.desk.errors import NotOffered
 from bot.desk.model import (
     AccessRequest,
-    AppliedLimit,
     Decision,
+    Deposit,
     Grant,
     Home,
     Key,
     Link,
     Minted,
     Notice,
-    Permission,
     Person,
-    Project,
     Scope,
+    Secret,
     Story,
+)
+from bot.desk.offer import (
+    Ability,
+    AppliedLimit,
+    Invitation,
+    Permission,
+    Probe,
+    Project,
+    ProviderKey,
+    Usage,
 )
 from bot.desk.states import GrantState, KeyState, LinkState, RequestState
 
@@ -42,7 +52,7 @@ class Transaction(Protocol):
     def first_time(self, team: str, delivery: str, at: datetime) -> bool:
         """Whether this delivery of Slack's is seen for the first time; marks it seen as part of the transaction."""
 
-    def add(self, thing: AccessRequest | Decision | Grant | Key | Link | Notice) -> None:
+    def add(self, thing: AccessRequest | Decision | Deposit | Grant | Key | Link | Notice) -> None:
         """Stores a new row."""
 
     def move(
@@ -67,7 +77,10 @@ class Transaction(Protocol):
     def link(self, link_id: str) -> Link | None:
         """By id alone: the URL names no team."""
 
-    def link_of(self, team: str, key_id: str) -> Link | None: ...
+    def link_of(self, team: str, key_id: str) -> Link | None:
+        """The newest that delivers the key."""
+
+    def deposit(self, team: str, key_id: str) -> Deposit | None: ...
     def requests_of(self, team: str, requester: str, limit: int) -> Sequence[AccessRequest]:
         """The requester's, newest first."""
 
@@ -89,7 +102,10 @@ class Transaction(Protocol):
 
     # Work is claimed as it is listed: its `due_at` moves to `until`, so that no other process takes it before then.
     def lease_keys(self, now: datetime, until: datetime, limit: int) -> Sequence[Key]:
-        """Keys to revoke that are due, now leased."""
+        """Keys to revoke, to disable or to enable that are due, now leased."""
+
+    def lease_invitations(self, now: datetime, until: datetime, limit: int) -> Sequence[Grant]:
+        """Grants whose invitation is to be sent or withdrawn and due, now leased."""
 
     def lease_notices(self, now: datetime, until: datetime, limit: int) -> Sequence[Notice]:
         """Notices behind what they should show that are due, now leased."""
@@ -106,6 +122,15 @@ class Transaction(Protocol):
         The one move that is not guarded: a key that exists must never be forgotten. A key already VOID goes back to
         REVOKING.
         """
+
+    def destroy_deposit(self, team: str, key_id: str) -> None:
+        """The deposited value is gone from here on. One that is not there is gone."""
+
+    def deposits_beside(self, kek: str, limit: int) -> Sequence[Deposit]:
+        """Deposits of all teams that another KEK than this one wraps."""
+
+    def rewrap(self, deposit: Deposit, *, sealed: bytes, kek: str) -> bool:
+        """Replaces the wrapping, unless the deposit was rewrapped or destroyed meanwhile; whether it was replaced."""
 
     def redraw(self, team: str, about: str, now: datetime) -> None:
         """Every notice about this request is to be shown anew."""
@@ -131,7 +156,10 @@ class Store(Protocol):
 
 
 class Provider(Protocol):
-    """One vendor that can mint keys. Every call has a time-out and raises only `ProviderError`s."""
+    """One vendor. Every call has a time-out and raises only `ProviderError`s.
+
+    An adapter inherits from this class. What it does not override answers `NotOffered`; `abilities` says what it does.
+    """
 
     @property
     def name(self) -> str:
@@ -142,29 +170,93 @@ class Provider(Protocol):
         """As people call it: "OpenAI"."""
 
     @property
+    def abilities(self) -> frozenset[Ability]:
+        """What the adapter is built for. A probe tells how much of it the desk's credential may do."""
+
+    @property
     def permissions(self) -> Sequence[Permission]:
         """The presets of what a key may do, widest last."""
 
+    @property
+    def usage_lag(self) -> timedelta:
+        """How late usage is reported, at most, as a rule."""
+        return timedelta(hours=1)
+
+    async def probe(self) -> Probe:
+        """Asks the provider what the credential may do, changing nothing there. Never raises: what is wrong is its flaw."""
+
     async def projects(self) -> Sequence[Project]:
-        """The projects that a key can be minted in; may be up to a minute old."""
+        """The projects that a key can be made in; may be up to a minute old."""
+
+    async def models(self, *, project: str) -> Sequence[str]:
+        """The ids of the models that a key of this project may be held to; may be up to a minute old. MODELS."""
+        raise self._not_offered()
+
+    async def create_project(self, *, name: str, scope: Scope) -> Project:
+        """The project of this name, made where there is none, with the scope's models and budget set on it. NEW_PROJECT.
+
+        Again with the same name: the same project.
+        """
+        raise self._not_offered()
 
     async def mint(self, *, marker: str, scope: Scope, lifetime: timedelta) -> Minted:
-        """Creates one key that does no more than `scope`. Raises `OutcomeUnknown` when it may yet exist."""
+        """Creates one key that does no more than `scope`. Raises `OutcomeUnknown` when it may yet exist. MINT."""
+        raise self._not_offered()
+
+    async def recognise(self, *, secret: Secret, marker: str, project: str) -> ProviderKey | None:
+        """The provider's own record of a key that a person brought; None where it has none, or cannot tell."""
+        return None
 
     async def find(self, *, marker: str, project: str) -> Sequence[str]:
-        """Handles of whatever bears the marker."""
+        """Handles of whatever bears the marker. LIST."""
+        raise self._not_offered()
+
+    async def get(self, *, handle: str, project: str) -> ProviderKey | None:
+        """The key as it is now; None where it is not there any more. LIST."""
+        raise self._not_offered()
+
+    def keys(self) -> AsyncIterator[ProviderKey]:
+        """Every key of every project that the credential sees, whoever made it, page by page. LIST."""
+        raise self._not_offered()
 
     async def revoke(self, *, handle: str, project: str) -> None:
-        """Returns only when the provider said the key is gone; one that is not there is gone."""
+        """Returns only when the provider said the key is gone; one that is not there is gone. REVOKE."""
+        raise self._not_offered()
+
+    async def disable(self, *, handle: str, project: str) -> None:
+        """Switches a key off; one that is off stays off. DISABLE."""
+        raise self._not_offered()
+
+    async def enable(self, *, handle: str, project: str) -> None:
+        """Switches a key on again; one that is on stays on. DISABLE."""
+        raise self._not_offered()
+
+    def usage(self, *, since: date, until: date) -> AsyncIterator[Sequence[Usage]]:
+        """What was used on these days, both included, by all keys of all projects: page by page, as it comes. USAGE.
+
+        The number of calls grows with the pages that the provider makes of it, not with keys.
+        """
+        raise self._not_offered()
+
+    async def invite(self, *, email: str, project: str) -> Invitation:
+        """Invites to the provider's organisation and to this project alone, with the least role. INVITE.
+
+        Who was invited before, or is a member, is added to the project.
+        """
+        raise self._not_offered()
+
+    async def withdraw(self, *, invitation: Invitation, project: str) -> None:
+        """Takes an invitation back, or the membership of the project that it became. Gone is gone. INVITE."""
+        raise self._not_offered()
 
     def applied_limits(self, *, scope: Scope, lifetime: timedelta) -> tuple[AppliedLimit, ...]:
-        """Which limit is really enforced, and where."""
-
-    async def check(self) -> str:
-        """Asks the provider who the credential is; the answer is a line for `app.py check`."""
+        """Which limit the provider really enforces, and where. What it does not hold a key to is NOBODY's here."""
 
     async def aclose(self) -> None:
         """Gives its connections back; nothing is called after it."""
+
+    def _not_offered(self) -> NotOffered:
+        return NotOffered(f"{self.label} offers no such thing.")
 
 
 class Directory(Protocol):

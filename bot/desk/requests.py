@@ -9,21 +9,11 @@ from bot.desk.bell import Bell
 from bot.desk.door import Door, unwelcome
 from bot.desk.errors import DraftRejected, NotAllowed, NotThere, ProviderAuth, ProviderError, Superseded
 from bot.desk.ids import new_id
-from bot.desk.model import (
-    AccessRequest,
-    Actor,
-    Decision,
-    Draft,
-    Grant,
-    Home,
-    Notice,
-    NoticeKind,
-    Project,
-    Ruling,
-    Story,
-)
+from bot.desk.model import AccessRequest, Actor, Decision, Draft, Grant, Home, Notice, NoticeKind, Ruling, Story
+from bot.desk.offer import Project
 from bot.desk.policy import Refuse, Rule
 from bot.desk.ports import Clock, Directory, Provider, Random, Store, Transaction
+from bot.desk.providers import Providers
 from bot.desk.states import GrantState, RequestState
 
 SHOWN_AT_MOST = 20  # of my requests, and of an approver's queue; Slack's Home takes 100 blocks
@@ -47,7 +37,7 @@ class Requests:
         directory: Directory,
         door: Door,
         approvers: Approvers,
-        providers: Mapping[str, Provider],
+        providers: Providers,
         bell: Bell,
         clock: Clock,
         random: Random,

@@ -1,7 +1,7 @@
 """Revoking at the provider: carried out until the provider said that the key is gone, and written down only then."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,7 +9,8 @@ from bot.desk.audit import Act
 from bot.desk.bell import Bell
 from bot.desk.errors import NotThere, ProviderError, ProviderRateLimited, Superseded
 from bot.desk.model import Actor, Grant, Key
-from bot.desk.ports import Clock, Provider, Store, Transaction
+from bot.desk.ports import Clock, Store, Transaction
+from bot.desk.providers import Providers
 from bot.desk.states import GrantState, KeyState
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ LONGEST_RETRY = timedelta(minutes=15)
 class Revoking:
     """Takes keys that are to be revoked to their end."""
 
-    def __init__(self, *, store: Store, providers: Mapping[str, Provider], bell: Bell, clock: Clock) -> None:
+    def __init__(self, *, store: Store, providers: Providers, bell: Bell, clock: Clock) -> None:
         self._store = store
         self._providers = providers
         self._bell = bell

@@ -21,21 +21,30 @@ class RequestState(StrEnum):
 class GrantState(StrEnum):
     """Where a holder stands with their right to a key."""
 
+    AWAITED = "awaited"  # a depositor's turn: bring the key
     READY = "ready"  # the holder's turn: pick up
     ISSUING = "issuing"  # the desk's turn: a key is being minted
     DELIVERING = "delivering"  # the holder's turn: open the link
     ACTIVE = "active"  # nobody's: the holder has the key
-    ENDING = "ending"  # the desk's turn: the key is being revoked
+    INVITING = "inviting"  # the desk's turn: the provider is asked to invite the holder
+    INVITED = "invited"  # nobody's: the holder was invited to the provider's organisation instead
+    ENDING = "ending"  # the desk's turn: the key is being revoked, or the invitation withdrawn
     ENDED = "ended"  # nobody's: over, no key of it lives
 
 
 class KeyState(StrEnum):
     """What the desk knows of one provider-side key."""
 
+    AWAITED = "awaited"  # a depositor's turn: make it at the provider, bring it
+    DEPOSITED = "deposited"  # the holder's turn: the key lives, its value rests sealed under the KEK
     MINTING = "minting"  # the desk's turn: the intention is stored, the provider may or may not have acted
     SEALED = "sealed"  # the holder's turn: the key lives, its value lies sealed behind a link
     LIVE = "live"  # nobody's: in its holder's hands
+    DISABLING = "disabling"  # the desk's turn: to be switched off at the provider
+    DISABLED = "disabled"  # nobody's: in its holder's hands, and switched off
+    ENABLING = "enabling"  # the desk's turn: to be switched on again
     REVOKING = "revoking"  # the desk's turn: it must die, or be shown never to have lived
+    BY_HAND = "by_hand"  # a person's turn: the provider lets nobody but a person revoke it
     REVOKED = "revoked"  # nobody's: the provider said it is gone
     VOID = "void"  # nobody's: it was never minted
 
@@ -56,16 +65,25 @@ MOVES: Mapping[State, frozenset[State]] = {
     RequestState.APPROVED: frozenset(),
     RequestState.DENIED: frozenset(),
     RequestState.CANCELLED: frozenset(),
-    GrantState.READY: frozenset({GrantState.ISSUING, GrantState.ENDING, GrantState.ENDED}),
+    GrantState.AWAITED: frozenset({GrantState.READY, GrantState.ENDED}),
+    GrantState.READY: frozenset({GrantState.ISSUING, GrantState.DELIVERING, GrantState.ENDING, GrantState.ENDED}),
     GrantState.ISSUING: frozenset({GrantState.DELIVERING, GrantState.READY, GrantState.ENDING}),
     GrantState.DELIVERING: frozenset({GrantState.ACTIVE, GrantState.READY, GrantState.ISSUING, GrantState.ENDING}),
     GrantState.ACTIVE: frozenset({GrantState.ENDING}),
+    GrantState.INVITING: frozenset({GrantState.INVITED, GrantState.ENDED}),
+    GrantState.INVITED: frozenset({GrantState.ENDING}),
     GrantState.ENDING: frozenset({GrantState.ENDED}),
     GrantState.ENDED: frozenset(),
     KeyState.MINTING: frozenset({KeyState.SEALED, KeyState.REVOKING, KeyState.VOID}),
-    KeyState.SEALED: frozenset({KeyState.LIVE, KeyState.REVOKING}),
-    KeyState.LIVE: frozenset({KeyState.REVOKING}),
-    KeyState.REVOKING: frozenset({KeyState.REVOKED, KeyState.VOID}),
+    KeyState.AWAITED: frozenset({KeyState.DEPOSITED, KeyState.VOID}),
+    KeyState.DEPOSITED: frozenset({KeyState.SEALED, KeyState.REVOKING}),
+    KeyState.SEALED: frozenset({KeyState.LIVE, KeyState.DEPOSITED, KeyState.REVOKING}),
+    KeyState.LIVE: frozenset({KeyState.DISABLING, KeyState.REVOKING}),
+    KeyState.DISABLING: frozenset({KeyState.DISABLED, KeyState.REVOKING}),
+    KeyState.DISABLED: frozenset({KeyState.ENABLING, KeyState.REVOKING}),
+    KeyState.ENABLING: frozenset({KeyState.LIVE, KeyState.REVOKING}),
+    KeyState.REVOKING: frozenset({KeyState.REVOKED, KeyState.VOID, KeyState.BY_HAND}),
+    KeyState.BY_HAND: frozenset({KeyState.REVOKED}),
     KeyState.REVOKED: frozenset(),
     KeyState.VOID: frozenset(),
     LinkState.OPEN: frozenset({LinkState.CLAIMED, LinkState.CLOSED}),

@@ -18,6 +18,7 @@ from bot.desk.errors import NotThere, Superseded, Unavailable, Undeliverable
 from bot.desk.grants import Grants
 from bot.desk.model import Actor, Cause, Grant, Key, Link, Notice, NoticeKind
 from bot.desk.ports import Clock, Notifier, Random, Store, Transaction
+from bot.desk.providers import Providers
 from bot.desk.requests import Requests, new_notice
 from bot.desk.revoking import Revoking, wait_before
 from bot.desk.states import GrantState, LinkState
@@ -40,6 +41,7 @@ class Watch:
         self,
         *,
         store: Store,
+        providers: Providers,
         requests: Requests,
         grants: Grants,
         revoking: Revoking,
@@ -49,6 +51,7 @@ class Watch:
         random: Random,
     ) -> None:
         self._store = store
+        self._providers = providers
         self._requests = requests
         self._grants = grants
         self._revoking = revoking
@@ -96,6 +99,10 @@ class Watch:
         for grant in grants:
             await self._settle(partial(self._expire, grant))
         self._bell.ring()
+
+    async def probe(self) -> None:
+        """Asks the providers, where it is time, what the desk's credentials may do there."""
+        await self._providers.refresh()
 
     async def _settle(self, act: Callable[[Transaction], None]) -> None:
         try:

@@ -26,8 +26,9 @@ from bot.desk.errors import (
     ProviderRateLimited,
     ProviderTransient,
 )
-from bot.desk.model import AppliedLimit, Enforcer, Minted, Permission, Project, Scope, Secret
-from bot.desk.ports import Clock
+from bot.desk.model import Minted, Scope, Secret
+from bot.desk.offer import Ability, AppliedLimit, Enforcer, LimitKind, Permission, Probe, Project
+from bot.desk.ports import Clock, Provider
 
 CALL_SECONDS = 10.0
 CONNECT_SECONDS = 5.0
@@ -129,11 +130,12 @@ class _NotOffered(ProviderInvalid):
         self.parameter = parameter
 
 
-class OpenAI:
+class OpenAI(Provider):
     """The desk's `Provider` at OpenAI, or at whatever speaks OpenAI's admin API under `base_url`."""
 
     name = "openai"
     label = "OpenAI"
+    abilities = frozenset({Ability.MINT, Ability.REVOKE})
     permissions: Sequence[Permission] = PERMISSIONS
 
     def __init__(
@@ -212,27 +214,39 @@ class OpenAI:
         """Expiry and permission bind the key; its budget binds nobody, as OpenAI caps whole projects only."""
         expiry = f"expires after {_duration(lifetime)}"
         return (
-            AppliedLimit(expiry, Enforcer.KEY, "The desk revokes it then, too.")
+            AppliedLimit(LimitKind.EXPIRY, expiry, Enforcer.KEY, "The desk revokes it then, too.")
             if self._keys_expire
-            else AppliedLimit(expiry, Enforcer.DESK, "OpenAI does not let this key expire; the desk revokes it."),
-            AppliedLimit("everything in the project", Enforcer.PROJECT, "The project's models and rate limits apply.")
-            if scope.permission == "all"
-            else AppliedLimit(f"permission: {_label(scope.permission)}", Enforcer.KEY),
+            else AppliedLimit(
+                LimitKind.EXPIRY, expiry, Enforcer.DESK, "OpenAI does not let this key expire; the desk revokes it."
+            ),
             AppliedLimit(
+                LimitKind.PERMISSION,
+                "everything in the project",
+                Enforcer.PROJECT,
+                "The project's models and rate limits apply.",
+            )
+            if scope.permission == "all"
+            else AppliedLimit(LimitKind.PERMISSION, f"permission: {_label(scope.permission)}", Enforcer.KEY),
+            AppliedLimit(
+                LimitKind.BUDGET,
                 f"{_money(scope.monthly_budget_cents)} a month",
                 Enforcer.NOBODY,
                 "OpenAI caps the spending of whole projects only.",
             ),
         )
 
-    async def check(self) -> str:
+    async def probe(self) -> Probe:
         """Lists the projects with the admin key."""
-        found = await self._active_projects()
+        try:
+            found = await self._active_projects()
+        except ProviderError as error:
+            return Probe(frozenset(), "", flaw=str(error))
         if not found:
-            raise ProviderNotFound("OpenAI accepts the admin key, but shows no active project. Mend: create one there.")
+            flaw = "OpenAI accepts the admin key, but shows no active project. Mend: create one there."
+            return Probe(frozenset(), "", flaw=flaw)
         some = ", ".join(project.name for project in found[:5])
         more = f" and {len(found) - 5} more" if len(found) > 5 else ""
-        return f"OpenAI accepts the admin key. Active projects: {some}{more}."
+        return Probe(self.abilities, f"OpenAI accepts the admin key. Active projects: {some}{more}.")
 
     async def _mint_on_bare_account(
         self, marker: str, project: str, scopes: Sequence[str], lifetime: timedelta

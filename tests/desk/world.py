@@ -12,9 +12,7 @@ from bot.desk.audit import Entry, verify
 from bot.desk.ids import new_id
 from bot.desk.model import (
     Actor,
-    AppliedLimit,
     Draft,
-    Enforcer,
     Grant,
     Handover,
     Home,
@@ -23,9 +21,7 @@ from bot.desk.model import (
     Minted,
     Notice,
     NoticeKind,
-    Permission,
     Person,
-    Project,
     Ruling,
     Scope,
     Sealed,
@@ -33,7 +29,9 @@ from bot.desk.model import (
     Session,
     Story,
 )
+from bot.desk.offer import Ability, AppliedLimit, Enforcer, LimitKind, Permission, Probe, Project
 from bot.desk.policy import load
+from bot.desk.ports import Provider
 from bot.desk.states import KeyState
 from storage.store import SqlStore
 
@@ -137,7 +135,7 @@ class Gate:
         await self._open.wait()
 
 
-class Vendor:
+class Vendor(Provider):
     """A provider whose keys are kept in memory: handle to marker, of the living.
 
     Each fault in `mint_faults` and `revoke_faults` meets one call; a mint that `lands` leaves its key all the same.
@@ -145,6 +143,7 @@ class Vendor:
 
     name = "openai"
     label = "OpenAI"
+    abilities = frozenset({Ability.MINT, Ability.REVOKE})
     permissions = (Permission("chat", "Chat completions"), Permission("all", "Everything"))
 
     def __init__(self) -> None:
@@ -196,11 +195,11 @@ class Vendor:
 
     def applied_limits(self, *, scope: Scope, lifetime: timedelta) -> tuple[AppliedLimit, ...]:
         """One."""
-        return (AppliedLimit("expires in time", Enforcer.DESK),)
+        return (AppliedLimit(LimitKind.EXPIRY, "expires in time", Enforcer.DESK),)
 
-    async def check(self) -> str:
+    async def probe(self) -> Probe:
         """Fine."""
-        return "ok"
+        return Probe(self.abilities, "ok")
 
     async def aclose(self) -> None:
         """Nothing to close."""

@@ -27,7 +27,8 @@ from bot.desk.errors import (
     ProviderRateLimited,
     ProviderTransient,
 )
-from bot.desk.model import AppliedLimit, Enforcer, Minted, Project, Scope
+from bot.desk.model import Minted, Scope
+from bot.desk.offer import AppliedLimit, Enforcer, LimitKind, Project
 from bot.providers import PROVIDERS, build
 from bot.providers.openai import PERMISSIONS, SCOPES, OpenAI
 from sandbox.faults import Fault, Faults
@@ -148,7 +149,7 @@ def test_each_permission_is_offered_widest_last() -> None:
 async def test_what_the_adapter_sends_is_as_openai_describes_it(world: World, provider: OpenAI) -> None:
     """Every request fits OpenAI's published description."""
     described = description()
-    await provider.check()
+    await provider.probe()
     minted = await provider.mint(marker="keydesk-k1", scope=scope(), lifetime=DAY)
     await provider.mint(marker="keydesk-k2", scope=scope("all"), lifetime=DAY)
     await provider.find(marker="keydesk-k1", project="proj_lab")
@@ -189,25 +190,29 @@ async def test_projects_are_asked_for_once_a_minute(world: World, provider: Open
     assert len(world.served.exchanges) == 2
 
 
-async def test_check_says_what_the_credential_sees(world: World, provider: OpenAI) -> None:
-    """A good credential shows its projects; with none, or a wrong one, the answer names the mend."""
-    assert await provider.check() == ("OpenAI accepts the admin key. Active projects: search-prod, assistant-dev, lab.")
+async def test_a_probe_says_what_the_credential_sees(world: World, provider: OpenAI) -> None:
+    """A good credential shows its projects; with none, or a wrong one, the flaw names the mend."""
+    probe = await provider.probe()
+    assert (probe.abilities, probe.flaw) == (provider.abilities, None)
+    assert probe.said == "OpenAI accepts the admin key. Active projects: search-prod, assistant-dev, lab."
     for project in await provider.projects():
         world.pretend.set_project(project.id, "archived")
-    with pytest.raises(ProviderNotFound, match="Mend"):
-        await provider.check()
+    assert "Mend" in str((await provider.probe()).flaw)
     for key in ("sk-admin-wrong", "", " ", "sk-admin-…", "sk-admin-\nX"):
         async with adapter(world.served.url, admin_key=SecretStr(key)) as stranger:
-            with pytest.raises(ProviderAuth, match="OPENAI_ADMIN_KEY"):
-                await stranger.check()
+            probe = await stranger.probe()
+            assert "OPENAI_ADMIN_KEY" in str(probe.flaw)
+            assert probe.abilities == frozenset()
 
 
 async def test_limits_say_who_really_enforces_them(provider: OpenAI) -> None:
     """Expiry and permission bind the key; a budget binds nobody at OpenAI, and that is said."""
     assert provider.applied_limits(scope=scope(), lifetime=30 * DAY) == (
-        AppliedLimit("expires after 30 days", Enforcer.KEY, "The desk revokes it then, too."),
-        AppliedLimit("permission: responses", Enforcer.KEY),
-        AppliedLimit("$50 a month", Enforcer.NOBODY, "OpenAI caps the spending of whole projects only."),
+        AppliedLimit(LimitKind.EXPIRY, "expires after 30 days", Enforcer.KEY, "The desk revokes it then, too."),
+        AppliedLimit(LimitKind.PERMISSION, "permission: responses", Enforcer.KEY),
+        AppliedLimit(
+            LimitKind.BUDGET, "$50 a month", Enforcer.NOBODY, "OpenAI caps the spending of whole projects only."
+        ),
     )
     whole = provider.applied_limits(scope=scope("all"), lifetime=timedelta(hours=1))
     assert [limit.what for limit in whole[:2]] == ["expires after 1 hour", "everything in the project"]
@@ -383,7 +388,7 @@ async def test_an_account_revoked_while_its_key_is_made(world: World, provider: 
     world.faults.add(Fault("openai", "POST */api_keys", delay=0.3))
     minting = asyncio.create_task(provider.mint(marker="keydesk-k1", scope=scope("all"), lifetime=DAY))
     while not world.faults.record:
-        await provider.check()  # any call: the mint goes on beside it
+        await provider.probe()  # any call: the mint goes on beside it
     [handle] = await provider.find(marker="keydesk-k1", project="proj_lab")
     await provider.revoke(handle=handle, project="proj_lab")
     with pytest.raises(ProviderTransient, match="deleted while its key was being made"):

@@ -4,21 +4,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from bot.desk.model import (
-    AccessRequest,
-    AppliedLimit,
-    Cause,
-    Decision,
-    Draft,
-    Enforcer,
-    Grant,
-    Handover,
-    Key,
-    Link,
-    Ruling,
-    Scope,
-    Story,
-)
+from bot.desk.model import AccessRequest, Cause, Decision, Draft, Grant, Handover, Key, Link, Ruling, Scope, Story
+from bot.desk.offer import AppliedLimit, Enforcer, LimitKind
 from bot.desk.states import GrantState, KeyState, LinkState, RequestState
 
 NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
@@ -45,10 +32,10 @@ HOSTILE_DRAFT = Draft(
     reason=HOSTILE,
 )
 LIMITS = (
-    AppliedLimit("expires after 7 days", Enforcer.KEY, "The desk revokes it then, too."),
-    AppliedLimit("permission: chat completions", Enforcer.PROJECT),
-    AppliedLimit("expires after 7 days", Enforcer.DESK, "up to a minute late"),
-    AppliedLimit("$25 a month", Enforcer.NOBODY, "OpenAI caps the spending of whole projects only."),
+    AppliedLimit(LimitKind.EXPIRY, "expires after 7 days", Enforcer.KEY, "The desk revokes it then, too."),
+    AppliedLimit(LimitKind.PERMISSION, "permission: chat completions", Enforcer.PROJECT),
+    AppliedLimit(LimitKind.EXPIRY, "expires after 7 days", Enforcer.DESK, "up to a minute late"),
+    AppliedLimit(LimitKind.BUDGET, "$25 a month", Enforcer.NOBODY, "OpenAI caps the spending of whole projects only."),
 )
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from bot.desk.model import Home, NoticeKind, Permission, Story
+from bot.desk.model import Home, NoticeKind, Story
+from bot.desk.offer import Permission
 from bot.desk.policy import Rule
 from bot.desk.requests import Menu
 from bot.desk.states import GrantState
@@ -153,10 +154,13 @@ def test_the_requesters_buttons_follow_the_state() -> None:
     assert buttons(views.receipt(stories.denied())["blocks"]) == []
     offered = {state: buttons(views.outcome(stories.granted(state))["blocks"]) for state in GrantState}
     assert offered == {
+        GrantState.AWAITED: ["revoke"],
         GrantState.READY: ["pick_up", "revoke"],
         GrantState.ISSUING: ["revoke"],
         GrantState.DELIVERING: ["pick_up", "revoke"],
         GrantState.ACTIVE: ["revoke"],
+        GrantState.INVITING: ["revoke"],
+        GrantState.INVITED: ["revoke"],
         GrantState.ENDING: [],
         GrantState.ENDED: [],
     }

@@ -21,7 +21,6 @@ from bot.desk.ids import new_id
 from bot.desk.model import (
     AccessRequest,
     Actor,
-    AppliedLimit,
     Decision,
     Draft,
     Grant,
@@ -30,16 +29,15 @@ from bot.desk.model import (
     Link,
     Minted,
     Notice,
-    Permission,
     Person,
-    Project,
     Ruling,
     Scope,
     Secret,
     Story,
 )
+from bot.desk.offer import Ability, AppliedLimit, Permission, Probe, Project
 from bot.desk.policy import load
-from bot.desk.ports import Transaction
+from bot.desk.ports import Provider, Transaction
 from bot.desk.states import GrantState, RequestState
 from bot.desk.watch import Watch
 from storage.store import SqlStore
@@ -88,11 +86,12 @@ class People:
         return None
 
 
-class Vendor:
+class Vendor(Provider):
     """A provider that mints one value, and remembers what it was told to revoke."""
 
     name = "openai"
     label = "OpenAI"
+    abilities = frozenset({Ability.MINT, Ability.REVOKE})
     permissions = (Permission("chat", "Chat completions"),)
 
     def __init__(self) -> None:
@@ -118,9 +117,9 @@ class Vendor:
         """None."""
         return ()
 
-    async def check(self) -> str:
+    async def probe(self) -> Probe:
         """Fine."""
-        return "ok"
+        return Probe(self.abilities, "ok")
 
     async def aclose(self) -> None:
         """Nothing to close."""

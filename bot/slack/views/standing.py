@@ -1,7 +1,8 @@
 """Where a request stands, in words, and the buttons that its state offers."""
 
 from bot.desk.grants import LINK_LIVES
-from bot.desk.model import AppliedLimit, Cause, Draft, Enforcer, Grant, Ruling, Story
+from bot.desk.model import Cause, Draft, Grant, Ruling, Story
+from bot.desk.offer import AppliedLimit, Enforcer
 from bot.desk.states import GrantState, RequestState
 from bot.slack.text import escaped, mention, money, name, quoted, span, when
 from bot.slack.views.kit import Block, button, plain_text
@@ -73,6 +74,12 @@ def progress(story: Story) -> str:
         return ""
     holder = mention(grant.holder)
     match grant.state:
+        case GrantState.AWAITED:
+            return f"Somebody makes the key at {name(grant.draft.provider_name)} and deposits it here. Then {holder} picks it up."
+        case GrantState.INVITING:
+            return f"{name(grant.draft.provider_name)} is being asked to invite {holder}."
+        case GrantState.INVITED:
+            return f"{holder} is invited to {name(grant.draft.project_name)} at {name(grant.draft.provider_name)}."
         case GrantState.READY:
             return f"No key exists yet: it is made when {holder} picks it up."
         case GrantState.ISSUING:
@@ -99,6 +106,12 @@ def standing(story: Story) -> str:
             case _:
                 return "Waiting for an approver."
     match grant.state:
+        case GrantState.AWAITED:
+            return "Approved. Somebody makes the key and deposits it here; then you hear from me and pick it up."
+        case GrantState.INVITING:
+            return f"{name(grant.draft.provider_name)} is being asked to invite you."
+        case GrantState.INVITED:
+            return f"You are invited: look for a mail from {name(grant.draft.provider_name)}, and accept it there."
         case GrantState.READY:
             return f"Ready for you. The key is made when you press; its link works once, for {_minutes()}."
         case GrantState.ISSUING:

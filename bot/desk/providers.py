@@ -1,0 +1,74 @@
+"""The providers of this desk, and what each said of itself when it was last asked."""
+
+import asyncio
+import logging
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+
+from bot.desk.offer import Ability, Probe
+from bot.desk.ports import Clock, Provider
+
+log = logging.getLogger(__name__)
+
+SOUND_FOR = timedelta(hours=1)  # how long a probe without a flaw is believed
+FLAWED_FOR = timedelta(minutes=1)  # … and one with a flaw: an operator who mends it sees it soon
+PATIENCE = 20.0  # seconds, for one probe
+
+
+class Providers(Mapping[str, Provider]):
+    """By name, as policy and storage call them. `known` answers at once; `refresh` asks those whose answer is old."""
+
+    def __init__(self, adapters: Mapping[str, Provider], *, clock: Clock) -> None:
+        self._adapters = dict(adapters)
+        self._clock = clock
+        self._probed: dict[str, tuple[datetime, Probe]] = {}
+
+    def __getitem__(self, name: str) -> Provider:
+        return self._adapters[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._adapters)
+
+    def __len__(self) -> int:
+        return len(self._adapters)
+
+    def known(self, name: str) -> Probe:
+        """The newest probe; until the first, what the adapter is built for. An unknown provider can do nothing."""
+        if name not in self._adapters:
+            return Probe(frozenset(), "", flaw=f"{name} is not set up. Mend: set its credential.")
+        if name in self._probed:
+            return self._probed[name][1]
+        return Probe(self._adapters[name].abilities, f"{self._adapters[name].label} was not asked yet.")
+
+    def can(self, name: str, ability: Ability) -> bool:
+        """Whether the provider's last answer was that the desk may do this."""
+        return ability in self.known(name).abilities
+
+    def mints(self, name: str) -> bool:
+        """Whether keys of it are minted; else a person deposits them. A flaw of the moment changes nothing in that."""
+        return name in self._adapters and Ability.MINT in self._adapters[name].abilities
+
+    async def refresh(self) -> None:
+        """Probes, all at once, those whose last answer is old or was never given."""
+        now = self._clock()
+        await asyncio.gather(*(self._probe(name) for name in self._adapters if self._is_due(name, now)))
+
+    def _is_due(self, name: str, now: datetime) -> bool:
+        if name not in self._probed:
+            return True
+        at, probe = self._probed[name]
+        return now - at >= (FLAWED_FOR if probe.flaw else SOUND_FOR)
+
+    async def _probe(self, name: str) -> None:
+        adapter = self._adapters[name]
+        try:
+            async with asyncio.timeout(PATIENCE):
+                probe = await adapter.probe()
+        except TimeoutError:
+            probe = Probe(frozenset(), "", flaw=f"{adapter.label} does not answer.")
+        except Exception:
+            log.exception("provider %s cannot be probed", name)
+            probe = Probe(frozenset(), "", flaw=f"{adapter.label} cannot be asked; the log says why.")
+        if probe.flaw and probe.flaw != self.known(name).flaw:
+            log.warning("provider %s: %s", name, probe.flaw)
+        self._probed[name] = self._clock(), probe

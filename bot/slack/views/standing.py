@@ -96,15 +96,18 @@ def progress(story: Story) -> str:
 
 def standing(story: Story) -> str:
     """Where it stands, told to its requester."""
-    grant = story.grant
-    if grant is None:
-        match story.request.state:
-            case RequestState.CANCELLED:
-                return "You cancelled it."
-            case RequestState.DENIED if story.decision:
-                return f"Denied by {mention(story.decision.approver)}.\n{quoted(story.decision.reason, REASON_IN_LIST)}"
-            case _:
-                return "Waiting for an approver."
+    if story.grant is not None:
+        return _grant_stands(story, story.grant)
+    match story.request.state:
+        case RequestState.CANCELLED:
+            return "You cancelled it."
+        case RequestState.DENIED if story.decision:
+            return f"Denied by {mention(story.decision.approver)}.\n{quoted(story.decision.reason, REASON_IN_LIST)}"
+        case _:
+            return "Waiting for an approver."
+
+
+def _grant_stands(story: Story, grant: Grant) -> str:
     match grant.state:
         case GrantState.AWAITED:
             return "Approved. Somebody makes the key and deposits it here; then you hear from me and pick it up."

@@ -10,7 +10,9 @@ from sandbox.server import SandboxServer
 
 def main() -> None:
     """Reads the command line and serves."""
-    parser = argparse.ArgumentParser(prog="python -m sandbox", description="A pretend Slack and a pretend OpenAI.")
+    parser = argparse.ArgumentParser(
+        prog="python -m sandbox", description="A pretend Slack and pretend vendors of keys."
+    )
     parser.add_argument("--port", type=int, default=0, help="the port on 127.0.0.1; any free one by default")
     parser.add_argument("--data", type=Path, help="the folder that keeps the state; without it nothing is kept")
     chosen = parser.parse_args()

@@ -151,11 +151,11 @@ class Sandbox:
         await self.post("disturb", kind=kind, times=times, copies=copies, held=held)
 
     async def fault(self, target: str, call: str = "*", *, times: int | None = 1, **what: Any) -> None:
-        """What goes wrong with the next calls of "slack" or "openai"; see `sandbox.faults.Fault`."""
+        """What goes wrong with the next calls of "slack" or of a vendor, such as "openai"; see `sandbox.faults.Fault`."""
         await self.post("fault", target=target, call=call, times=times, **what)
 
     async def down(self, target: str) -> None:
-        """Nobody hears anything of "slack" or "openai" until `mend`."""
+        """Nobody hears anything of "slack" or of a vendor until `mend`."""
         await self.fault(target, times=None, cut=True)
 
     async def mend(self, target: str | None = None) -> None:

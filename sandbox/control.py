@@ -13,6 +13,7 @@ from sandbox.anthropic import PretendAnthropic
 from sandbox.delivery import Deliveries, Disturbance, Retry, SocketMode
 from sandbox.faults import Fault, Faults
 from sandbox.interactions import Interactions
+from sandbox.litellm import PretendLiteLLM
 from sandbox.openai import PretendOpenAI
 from sandbox.openid import OpenId
 from sandbox.openrouter import PretendOpenRouter
@@ -55,6 +56,7 @@ class Control:
         openai: PretendOpenAI,
         openrouter: PretendOpenRouter,
         anthropic: PretendAnthropic,
+        litellm: PretendLiteLLM,
         faults: Faults,
     ) -> None:
         self._workspace = workspace
@@ -66,6 +68,7 @@ class Control:
         self._vendors = vendors
         self._openai = openai
         self._openrouter = openrouter
+        self._litellm = litellm
         self._faults = faults
         self.routes: list[BaseRoute] = [
             _route("GET", "state", self._state),
@@ -86,6 +89,7 @@ class Control:
             _route("POST", "channels/{id}", self._set_channel),
             _route("POST", "openai/projects/{id}", self._set_project),
             _route("POST", "openrouter/credits", self._set_credits),
+            _route("POST", "litellm", self._set_litellm),
             _route("POST", "redeliver", self._redeliver),
             _route("POST", "reconnect", self._reconnect),
             _route("POST", "drop", self._drop),
@@ -202,6 +206,10 @@ class Control:
 
     async def _set_credits(self, asked: Json) -> Json:
         self._openrouter.set_credits(float(asked["total"]))
+        return DONE
+
+    async def _set_litellm(self, asked: Json) -> Json:
+        self._litellm.set(**asked)
         return DONE
 
     async def _redeliver(self, asked: Json) -> Json:

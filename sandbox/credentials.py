@@ -18,6 +18,7 @@ class Credentials:
     client_id: str = field(default_factory=lambda: f"1000.{secrets.randbelow(10**12):012}")
     client_secret: str = field(default_factory=lambda: _made("", 16))
     openai_admin_key: str = field(default_factory=lambda: _made("sk-admin-"))
+    litellm_master_key: str = field(default_factory=lambda: _made("sk-"))
     openrouter_management_key: str = field(default_factory=lambda: _made("sk-or-v1-", 32))
     anthropic_admin_key: str = field(default_factory=lambda: _made("sk-ant-admin01-"))
     verification_token: str = field(default_factory=lambda: _made("", 12))

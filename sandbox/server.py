@@ -25,6 +25,7 @@ from sandbox.directory import Directory
 from sandbox.faults import Faults
 from sandbox.interactions import Interactions
 from sandbox.keeping import StateFile
+from sandbox.litellm import PretendLiteLLM
 from sandbox.openai import PretendOpenAI
 from sandbox.openid import OpenId
 from sandbox.openrouter import PretendOpenRouter
@@ -68,14 +69,16 @@ class Running(Credentials):
         """The pretend Anthropic's base, as its SDK wants it. Its Console is `/console` below it."""
         return f"{self.base_url}/anthropic"
 
+    @property
+    def litellm_url(self) -> str:
+        """The pretend LiteLLM proxy; OpenAI's SDK may take it as its base."""
+        return f"{self.base_url}/litellm"
+
     def as_json(self) -> dict[str, str]:
         """What whoever starts the sandbox as a process is told."""
-        vendors = {
-            "openai_url": self.openai_url,
-            "openrouter_url": self.openrouter_url,
-            "anthropic_url": self.anthropic_url,
-        }
-        return {"api_url": self.api_url, **vendors, **asdict(self)}
+        names = ("api_url", "openai_url", "openrouter_url", "anthropic_url", "litellm_url")
+        urls = {name: str(getattr(self, name)) for name in names}
+        return {**urls, **asdict(self)}
 
 
 class SandboxServer(uvicorn.Server):
@@ -119,7 +122,13 @@ class SandboxServer(uvicorn.Server):
             management_key=told.openrouter_management_key, clock=clock, changed=workspace.changed
         )
         anthropic = PretendAnthropic(admin_key=told.anthropic_admin_key, clock=clock, changed=workspace.changed)
-        self._vendors: Mapping[str, Vendor] = {"openai": openai, "openrouter": openrouter, "anthropic": anthropic}
+        litellm = PretendLiteLLM(master_key=told.litellm_master_key, clock=clock, changed=workspace.changed)
+        self._vendors: Mapping[str, Vendor] = {
+            "openai": openai,
+            "openrouter": openrouter,
+            "anthropic": anthropic,
+            "litellm": litellm,
+        }
         triggers, response_urls = Triggers(clock), ResponseUrls(clock)
         sockets = self._sockets = SocketMode(workspace.changed)
         deliveries = self._deliveries = Deliveries(
@@ -158,6 +167,7 @@ class SandboxServer(uvicorn.Server):
             openai=openai,
             openrouter=openrouter,
             anthropic=anthropic,
+            litellm=litellm,
             faults=faults,
         )
         app = Starlette(
@@ -170,6 +180,7 @@ class SandboxServer(uvicorn.Server):
                 Mount("/openai/v1", routes=openai.routes),
                 Mount("/openrouter/api/v1", routes=openrouter.routes),
                 Mount("/anthropic", routes=anthropic.routes),
+                Mount("/litellm", routes=litellm.routes),
                 Mount("/", StaticFiles(directory=UI, html=True)),
             ],
             # Keeps web pages that found out the port from acting through a name that leads here.

@@ -50,7 +50,7 @@ async def test_a_restart_forgets_nothing(tmp_path: Path) -> None:
         assert {name: told[name] for name in credentials} == {name: told_again[name] for name in credentials}
         async with Sandbox(told_again["base_url"]) as sandbox:
             after = await sandbox.state("U0BEN")
-            for part in ("members", "groups", "channels", "home", "openai", "openrouter"):
+            for part in ("members", "groups", "channels", "home", "openai", "openrouter", "litellm"):
                 assert after[part] == before[part]
             assert after["now"] >= before["now"]
     finally:

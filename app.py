@@ -7,13 +7,13 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import uvicorn
 from aiohttp import ClientError
@@ -23,6 +23,7 @@ from slack_bolt.async_app import AsyncApp
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from sqlalchemy.exc import OperationalError
+from uvicorn.loops.auto import auto_loop_factory
 
 from bot import checkup, demo, providers, web
 from bot import slack as skin
@@ -39,6 +40,8 @@ from storage.migrate import upgrade
 from storage.store import SqlStore
 
 log = logging.getLogger("keydesk")
+
+T = TypeVar("T")
 
 SWEEP_SECONDS = 15
 RECONNECT_SECONDS = 5
@@ -296,6 +299,12 @@ async def until_stopped() -> None:
     await stop.wait()
 
 
+def serve(work: Coroutine[Any, Any, T]) -> T:
+    """Runs it to its end on uvloop; on asyncio's own event loop where there is no uvloop."""
+    with asyncio.Runner(loop_factory=auto_loop_factory()) as runner:
+        return runner.run(work)
+
+
 async def _run() -> int:
     settings = load_settings()
     log_to_stderr(settings.log_level)
@@ -367,9 +376,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         match chosen.command:
             case "run":
-                return asyncio.run(_run())
+                return serve(_run())
             case "demo":
-                return asyncio.run(_demo(chosen.data, chosen.port))
+                return serve(_demo(chosen.data, chosen.port))
             case "check":
                 return asyncio.run(checkup.report(print))
             case "audit":

@@ -137,7 +137,7 @@ def _serve(
     if prepare:
         prepare()
     with line:
-        asyncio.run(_until_stopped(settings, clock, line))
+        app.serve(_until_stopped(settings, clock, line))
 
 
 async def _until_stopped(settings: Settings, clock: SharedClock, line: Connection) -> None:

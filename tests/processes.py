@@ -26,10 +26,14 @@ _FORKS.set_forkserver_preload(["app", "tests.processes"])
 
 
 class SharedClock:
-    """Now, plus what the test has added; the same in every process that was given it."""
+    """Now, plus what the test has added; the same in every process that was given it, or one that goes with it.
 
-    def __init__(self) -> None:
-        self._ahead = _FORKS.Value("d", 0.0)
+    One that goes `with_` another shows what that shows, and may be `off` for itself.
+    """
+
+    def __init__(self, *, with_: "SharedClock | None" = None) -> None:
+        self._ahead: Any = with_._ahead if with_ else _FORKS.Value("d", 0.0)
+        self._off = _FORKS.Value("d", 0.0)
 
     @property
     def ahead(self) -> timedelta:
@@ -40,8 +44,17 @@ class SharedClock:
     def ahead(self, ahead: timedelta) -> None:
         self._ahead.value = ahead.total_seconds()
 
+    @property
+    def off(self) -> timedelta:
+        """How far this one is from those that it goes with."""
+        return timedelta(seconds=self._off.value)
+
+    @off.setter
+    def off(self, off: timedelta) -> None:
+        self._off.value = off.total_seconds()
+
     def __call__(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
+        return datetime.now(UTC) + self.ahead + self.off
 
 
 @dataclass

@@ -41,13 +41,16 @@ async def desks(
     count: int = 1,
     prepare: Callable[[], None] | None = None,
 ) -> AsyncIterator[Desks]:
-    """So many desks on one database, all started, until the context ends. They share the session secret."""
+    """So many desks on one database, all started, until the context ends. They share the session secret.
+
+    Their clocks go with the world's; each can be turned by itself.
+    """
     one = settings_for(servers, mode=mode, database_url=database_url, folder=folder)
     more = [settings_for(servers, mode=mode, database_url=database_url, folder=folder) for _ in range(count - 1)]
     all_of_them = [one, *(other.model_copy(update={"session_secret": one.session_secret}) for other in more)]
     clock = SharedClock()
     processes = [
-        DeskProcess(settings, clock, folder / f"desk-{number}.log", prepare)
+        DeskProcess(settings, SharedClock(with_=clock), folder / f"desk-{number}.log", prepare)
         for number, settings in enumerate(all_of_them)
     ]
 

@@ -124,7 +124,7 @@ def clumsy() -> None:
     for module, name in (
         (openai, "Minted"),
         (openai, "Secret"),
-        (openai._Key, "model_validate_json"),
+        (openai.wire.Key, "model_validate_json"),
         (envelope, "AESGCM"),
         (grants, "Handover"),
         (views, "handover"),

@@ -6,7 +6,7 @@ Each kind is tried a few times on each database. `make races` tries each 300 tim
 import asyncio
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -17,6 +17,8 @@ from bot.desk.model import AccessRequest, Decision, Grant, Key, Link, Notice, No
 from bot.desk.ports import Transaction
 from bot.desk.states import GrantState, KeyState, RequestState
 from sandbox.client import Ack, Message, Snapshot
+from sandbox.server import Running
+from sandbox.server import running as sandbox_running
 from tests.flows.browsing import from_base64url
 from tests.promises import racing
 from tests.promises.racing import Rows
@@ -27,6 +29,13 @@ READINGS = max(TRIES, 50)  # these are quick
 AT_ONCE = 10  # so many requests wait at a time: a Home lists them all
 ANA, CARA = "U0ANA", "U0CARA"
 DEAD = (KeyState.REVOKED, KeyState.VOID)
+
+
+@pytest.fixture
+def servers() -> Iterator[Running]:
+    """A Slack with more patience than the real one: this is about who wins, however busy the machine is."""
+    with sandbox_running(ack_seconds=racing.PATIENCE) as servers:
+        yield servers
 
 
 @pytest.fixture

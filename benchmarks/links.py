@@ -49,7 +49,9 @@ from bot.desk.ports import Directory, Transaction
 from bot.desk.states import GrantState, KeyState, RequestState
 from bot.web.sessions import open_session
 from storage.migrate import upgrade
-from storage.store import SqlStore, SqlTransaction, table, to_row
+from storage.rows import table, to_row
+from storage.store import SqlStore
+from storage.transaction import SqlTransaction
 from tests.web.world import POLICY, VALUE, Silence, Vendor
 
 T = TypeVar("T")

@@ -144,7 +144,7 @@ async def test_an_act_that_cannot_be_recorded_does_not_happen(world: World, monk
         raise OSError("no space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("storage.store.chained", broken)
+        patched.setattr("storage.transaction.chained", broken)
         with pytest.raises(OSError, match="no space"):
             await world.requests.decide(CARA, request.id, Ruling.APPROVE)
         with pytest.raises(OSError, match="no space"):

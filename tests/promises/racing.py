@@ -34,7 +34,7 @@ from bot.desk.states import GrantState, KeyState, LinkState, RequestState
 from sandbox.client import Message
 from sandbox.workspace import TEAM
 from storage.migrate import engine_url
-from storage.store import table, to_domain
+from storage.rows import table, to_domain
 from tests.flows.browsing import Browser
 from tests.promises.world import Desks
 

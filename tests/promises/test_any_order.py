@@ -31,7 +31,8 @@ from bot.desk.audit import Entry, Head, verify
 from bot.desk.errors import DeskError, ProviderError
 from bot.desk.model import AccessRequest, Actor, Decision, Grant, Handover, Key, Link, Notice, Ruling, Session
 from storage.migrate import engine_url
-from storage.store import SqlStore, table, to_domain
+from storage.rows import table, to_domain
+from storage.store import SqlStore
 from storage.tables import AuditEntryRow, AuditHeadRow
 from tests.desk.world import ANA, BEN, CARA, DEV, TEAM, draft, pieces, unsealed
 from tests.promises.crashing import CALLS, MINTS, POSTS, TURN, Around, Defect, Desk, Died, Fate, Life, Turn

@@ -44,7 +44,7 @@ from bot.web import app as web_app
 from bot.web import link, sessions, sign_in
 from sandbox.client import Snapshot
 from sandbox.credentials import Credentials
-from storage.store import SqlTransaction
+from storage.transaction import SqlTransaction
 from tests import browser as chromium
 from tests.flows.browsing import split
 from tests.flows.world import ASK, World, free_port

@@ -31,7 +31,7 @@ from bot.slack import views
 from sandbox.client import Ack, Member, Message, View
 from sandbox.server import running as sandbox_running
 from storage.migrate import engine_url
-from storage.store import table, to_domain
+from storage.rows import table, to_domain
 from tests.flows.browsing import Browser, from_base64url, split
 from tests.flows.world import ASK, World
 from tests.processes import DeskProcess

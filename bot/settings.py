@@ -105,6 +105,24 @@ class Settings(BaseSettings):
     openai_base_url: Annotated[
         str, AfterValidator(_url), Field(description="Base of OpenAI's API; another one for a proxy.")
     ] = "https://api.openai.com/v1"
+    openrouter_management_key: Annotated[
+        SecretStr | None,
+        _starting("sk-or-", "Settings, Management keys, at OpenRouter"),
+        Field(description="Management key (sk-or-…). Set: OpenRouter is offered."),
+    ] = None
+    openrouter_base_url: Annotated[
+        str, AfterValidator(_url), Field(description="Base of OpenRouter's API; another one for a proxy.")
+    ] = "https://openrouter.ai/api/v1"
+    litellm_master_key: Annotated[
+        SecretStr | None,
+        _starting("sk-", "general_settings.master_key in the proxy's configuration"),
+        Field(description="Master key (sk-…) of your LiteLLM proxy. Set, with its URL: LiteLLM is offered."),
+    ] = None
+    litellm_base_url: Annotated[
+        str | None,
+        AfterValidator(lambda text: None if text is None else _url(text)),
+        Field(description="Where your LiteLLM proxy is: https://litellm.example.com"),
+    ] = None
     host: Annotated[str, Field(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="Port to listen on.")] = 8080
     log_level: Annotated[
@@ -117,6 +135,14 @@ class Settings(BaseSettings):
             raise ValueError(
                 "SLACK_APP_TOKEN and SLACK_SIGNING_SECRET are both missing, so Slack could not reach the desk. "
                 "Mend: set SLACK_APP_TOKEN for Socket Mode, or SLACK_SIGNING_SECRET for HTTP"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _proxy_has_both(self) -> Self:
+        if (self.litellm_master_key is None) != (self.litellm_base_url is None):
+            raise ValueError(
+                "LITELLM_MASTER_KEY and LITELLM_BASE_URL go together, and one is missing. Mend: set both, or neither"
             )
         return self
 

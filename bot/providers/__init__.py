@@ -4,15 +4,17 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from bot.desk.ports import Clock, Provider
-from bot.providers import openai
+from bot.providers import litellm, openai, openrouter
 
 
-class Settings(openai.Settings, Protocol):
+class Settings(openai.Settings, openrouter.Settings, litellm.Settings, Protocol):
     """What the providers need of the settings."""
 
 
 PROVIDERS: Mapping[str, Callable[[Settings, Clock], Provider | None]] = {
     openai.OpenAI.name: openai.from_settings,
+    openrouter.OpenRouter.name: openrouter.from_settings,
+    litellm.LiteLLM.name: litellm.from_settings,
 }
 
 

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -29,7 +28,6 @@ from bot.desk.errors import (
 )
 from bot.desk.model import Minted, Scope
 from bot.desk.offer import AppliedLimit, Enforcer, LimitKind, Project
-from bot.providers import PROVIDERS, build
 from bot.providers.openai import PERMISSIONS, SCOPES, OpenAI
 from sandbox.faults import Fault, Faults
 from sandbox.openai import SCOPES as KNOWN_SCOPES
@@ -526,16 +524,3 @@ async def test_no_value_shows_in_errors_logs_or_reprs(caplog: pytest.LogCaptureF
     everything = "".join(written) + caplog.text
     assert CANARY not in everything
     assert ADMIN_KEY not in everything
-
-
-def test_the_registry_builds_what_has_a_credential() -> None:
-    """A provider is offered where its credential is set, and only there."""
-
-    def clock() -> datetime:
-        return datetime(2027, 1, 15, tzinfo=UTC)
-
-    base = "https://api.openai.com/v1"
-    built = build(SimpleNamespace(openai_admin_key=SecretStr(ADMIN_KEY), openai_base_url=base), clock)
-    assert {name: provider.label for name, provider in built.items()} == {"openai": "OpenAI"}
-    assert list(PROVIDERS) == list(built)
-    assert build(SimpleNamespace(openai_admin_key=None, openai_base_url=base), clock) == {}

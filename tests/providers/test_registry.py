@@ -1,0 +1,55 @@
+"""The registry offers the providers that the settings hold a credential for."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from bot.providers import PROVIDERS, build
+from bot.settings import Settings, SettingsFlaw, load
+from tests.test_settings import GOOD
+
+CREDENTIALS: dict[str, dict[str, str]] = {
+    "openai": {"openai_admin_key": "sk-admin-1234"},
+    "openrouter": {"openrouter_management_key": "sk-or-v1-1234"},
+    "litellm": {"litellm_master_key": "sk-1234", "litellm_base_url": "https://litellm.example.com/"},
+}
+
+
+def settings(**given: str) -> Settings:
+    return load(_env_file=None, **GOOD, **given)
+
+
+def clock() -> datetime:
+    return datetime(2027, 1, 15, tzinfo=UTC)
+
+
+async def test_a_provider_is_offered_where_its_credential_is_set_and_only_there() -> None:
+    """Each alone, and all together, under the names that policy and storage use."""
+    assert build(settings(), clock) == {}
+    everything: dict[str, Any] = {}
+    for name, given in CREDENTIALS.items():
+        everything |= given
+        built = build(settings(**given), clock)
+        assert list(built) == [name]
+        assert built[name].name == name
+        await built[name].aclose()
+    whole = build(settings(**everything), clock)
+    assert list(whole) == [name for name in PROVIDERS if name in CREDENTIALS]
+    for provider in whole.values():
+        await provider.aclose()
+
+
+@pytest.mark.parametrize(
+    ("given", "flaw"),
+    [
+        ({"openrouter_management_key": "sk-admin-1"}, "OPENROUTER_MANAGEMENT_KEY does not start with sk-or-"),
+        ({"litellm_master_key": "sk-1234"}, "LITELLM_MASTER_KEY and LITELLM_BASE_URL go together"),
+        ({"litellm_base_url": "https://litellm.example.com"}, "LITELLM_MASTER_KEY and LITELLM_BASE_URL go together"),
+        ({"litellm_master_key": "sk-1234", "litellm_base_url": "litellm"}, "LITELLM_BASE_URL is not a URL"),
+    ],
+)
+def test_half_a_credential_stops_the_start(given: dict[str, str], flaw: str) -> None:
+    """With a line that names the setting and its mend."""
+    with pytest.raises(SettingsFlaw, match=flaw):
+        settings(**given)

@@ -37,12 +37,18 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from benchmarks.load import ROOT, Ask
+from bot import slack as skin
 from bot.desk.audit import Act
 from bot.desk.model import AccessRequest, Draft, Notice, NoticeKind, Scope
+from bot.desk.policy import load as load_policy
 from bot.desk.ports import Transaction
+from bot.desk.requests import Menu
 from bot.desk.states import RequestState
+from bot.slack import views
 from storage.migrate import upgrade
 from storage.store import SqlStore
+from tests.web.world import POLICY as ANY_KEY
+from tests.web.world import Vendor
 
 HOST = "127.0.0.1"
 TEAM, BOT, GROUP, CHANNEL = "T0BENCH", "U0KEYDESK", "S0LEADS", "C0KEYS"
@@ -347,6 +353,19 @@ def submission(who: str) -> Ask:
     return Ask(urlencode({"payload": json.dumps(payload)}), secret=SIGNING_SECRET)
 
 
+def event(kind: str, who: str) -> Ask:
+    """A signed event."""
+    payload = {
+        **_common(who),
+        "type": "event_callback",
+        "team_id": TEAM,
+        "event_id": f"Ev{secrets.token_hex(5).upper()}",
+        "event_time": 1700000000,
+        "event": {"type": kind, "user": who},
+    }
+    return Ask(json.dumps(payload), kind="application/json", secret=SIGNING_SECRET)
+
+
 def _common(who: str) -> dict[str, Any]:
     return {
         "team": {"id": TEAM, "domain": "bench"},
@@ -420,6 +439,12 @@ class Running:
         """Its resident memory in bytes; Linux alone tells."""
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text(encoding="ascii").split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
+
+    @property
+    def cpu(self) -> float:
+        """Seconds of the processor that it took till now; Linux alone tells."""
+        told = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        return (int(told[11]) + int(told[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @asynccontextmanager
@@ -639,13 +664,30 @@ def _bare(_: int, __: Path) -> Route:
     return Route("/slack/events", take, methods=["POST"])
 
 
+def _modal(far_port: int, _: Path) -> Route:
+    app = _bolt(far_port)
+    policy = load_policy(ANY_KEY, permissions={"openai": Vendor.permissions}, source="")
+    form = views.request_form(Menu((Vendor(),), tuple(policy.file.rule)))
+
+    @app.command("/apikey")
+    async def open_form(ack: AsyncAck, body: dict[str, Any]) -> None:
+        if app.client.session is None:
+            app.client.session = skin.open_session()
+        await app.client.users_info(user=body["user_id"])
+        await app.client.views_open(trigger_id=body["trigger_id"], view=form)
+        await ack()
+
+    return _served(app)
+
+
 def _served(app: AsyncApp) -> Route:
     return Route("/slack/events", AsyncSlackRequestHandler(app).handle, methods=["POST"])
 
 
 PEERS: dict[str, Callable[[int, Path], Route]] = {
     "empty": _empty,  # Bolt with one listener that acknowledges
-    "default": _default,  # the same, in Bolt's default mode
+    "modal": _modal,  # the same, after the two calls of Slack that open the request form
+    "default": _default,  # as the first, in Bolt's default mode
     "commit": _commit,  # Bolt with one raw SQLite commit on a thread before it acknowledges
     "commit_here": _commit_here,  # the same on the event loop, which then waits for the disk
     "bare": _bare,  # no Bolt: the signature is checked, that is all

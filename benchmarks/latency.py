@@ -28,7 +28,7 @@ import itsdangerous
 from benchmarks import desks
 from benchmarks.desks import FarSide
 from benchmarks.figures import Figure, beside
-from benchmarks.load import Ask, written
+from benchmarks.load import Ask, headers
 from bot.desk import envelope
 from bot.desk.model import Context
 
@@ -235,9 +235,7 @@ class _Story:
 
 async def _deliver(http: httpx.AsyncClient, desk: desks.Running, ask: Ask) -> None:
     """As Slack delivers. Raises `RuntimeError` unless it was acknowledged with nothing to complain of."""
-    head, _, body = written(ask, desk.port, int(time.time())).partition(b"\r\n\r\n")
-    headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:])
-    answer = await http.post(f"{desk.url}{ask.path}", content=body, headers=headers)
+    answer = await http.post(f"{desk.url}{ask.path}", content=ask.body, headers=headers(ask, int(time.time())))
     if answer.status_code != 200 or answer.text:
         raise RuntimeError(f"the desk answered {answer.status_code}: {answer.text[:500]}")
 

@@ -15,10 +15,9 @@ import shutil
 import socket
 import statistics
 import sys
-import threading
 import time
 from base64 import urlsafe_b64decode
-from collections import Counter, deque
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -35,7 +34,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from benchmarks import desks
+from benchmarks import desks, sampler
 from benchmarks.figures import Figure, beside
 from benchmarks.sweeps import postgres
 from bot import slack as skin
@@ -64,7 +63,6 @@ SECONDS = 1.0  # of each run
 READY = 1200  # grants that wait for their key before each run
 START_SECONDS = 60.0
 STUCK_SECONDS = 20.0
-SAMPLE_SECONDS = 0.002
 AIM = 1.0  # ahead of the peer
 NO_REDIS = "no redis-server is found. Mend: on Debian and Ubuntu, apt-get install redis-server"
 
@@ -131,52 +129,6 @@ class Members:
         return None
 
 
-class Sampler:
-    """Looks at every thread every two milliseconds, and says where the time goes. The cost is some 5 %."""
-
-    def __init__(self) -> None:
-        self._seen: dict[str, Counter[str]] = {}
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._look, name="sampler", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> dict[str, dict[str, float]]:
-        """The share of each kind of work in the writer's thread and in the event loop's."""
-        self._stop.set()
-        self._thread.join()
-        return {
-            thread: {kind: count / counts.total() for kind, count in counts.most_common()}
-            for thread, counts in self._seen.items()
-        }
-
-    def _look(self) -> None:
-        while not self._stop.wait(SAMPLE_SECONDS):
-            names = {thread.ident: thread.name for thread in threading.enumerate()}
-            for ident, frame in sys._current_frames().items():
-                name = names.get(ident, "").rpartition("_")[0] or names.get(ident, "")
-                if name in ("store-write", "MainThread"):
-                    self._seen.setdefault(name, Counter())[_kind(frame)] += 1
-
-
-def _kind(frame: Any) -> str:
-    where, function = frame.f_code.co_filename, frame.f_code.co_name
-    if function in ("_worker", "select") or where.endswith(("selectors.py", "thread.py")):
-        return "idle"
-    if function == "do_commit" or (function == "commit" and "psycopg" in where):
-        return "COMMIT"
-    if function in ("do_execute", "do_executemany") or "psycopg" in where:
-        return "the database's statements"
-    while frame is not None:
-        where = frame.f_code.co_filename
-        for package in ("sqlalchemy", "starlette", "uvicorn", "h11", "aiohttp"):
-            if f"/{package}/" in where:
-                return package
-        if "/bot/" in where or "/storage/" in where:
-            return "the desk's own"
-        frame = frame.f_back
-    return "other"
-
-
 async def _serve(url: str, port: int, *, grouped: bool, slack_port: int) -> None:
     """The web app with its desk, and three doors for the benchmark: sign in, make ready, seal."""
 
@@ -201,7 +153,7 @@ async def _serve(url: str, port: int, *, grouped: bool, slack_port: int) -> None
         public_url=public_url,
     )
     ready: deque[Key] = deque()
-    samplers: list[Sampler] = []
+    samplers: list[sampler.Sampler] = []
 
     async def sign_in(request: Request) -> Response:
         open_session(request, Actor(TEAM, HOLDER), "Ben")
@@ -216,8 +168,8 @@ async def _serve(url: str, port: int, *, grouped: bool, slack_port: int) -> None
 
     async def sample(_: Request) -> Response:
         if samplers:
-            return JSONResponse(await asyncio.to_thread(samplers.pop().stop))
-        samplers.append(Sampler())
+            return JSONResponse(samplers.pop().stop())
+        samplers.append(sampler.Sampler())
         return JSONResponse({})
 
     pages = web.build(
@@ -568,12 +520,7 @@ async def _where(run: Driver, kind: str, port: int) -> str:
     """Where the time goes at four connections, in a sentence."""
     await ask(port, "sample")
     await run(kind, port, 4)
-    seen: dict[str, dict[str, float]] = await ask(port, "sample")
-    told = []
-    for thread, label in (("store-write", "the writer's thread"), ("MainThread", "the event loop")):
-        shares = [f"{kind} {share:.0%}" for kind, share in seen.get(thread, {}).items() if share >= 0.03]
-        told.append(f"{label}: {', '.join(shares)}")
-    return f"At four connections, {'; '.join(told)}; both share one interpreter lock."
+    return "At four connections, " + sampler.told(await ask(port, "sample"))
 
 
 BENCHMARKS: dict[str, Callable[[], Awaitable[list[Figure]]]] = {"links": links}

@@ -104,19 +104,25 @@ class Load:
         return Run(**told)
 
 
-def written(ask: Ask, port: int, at: int) -> bytes:
-    """The request's bytes, signed at that time."""
-    signed = ""
+def headers(ask: Ask, at: int) -> dict[str, str]:
+    """What is said beside the body: its type, and the signature of that time."""
+    told = {
+        "User-Agent": "Slackbot 1.0 (+https://api.slack.com/robots)",
+        "Accept": "application/json,*/*",
+        "Content-Type": ask.kind,
+    }
     if ask.secret:
         mac = hmac.new(ask.secret.encode(), f"v0:{at}:{ask.body}".encode(), hashlib.sha256).hexdigest()
-        signed = f"X-Slack-Request-Timestamp: {at}\r\nX-Slack-Signature: v0={mac}\r\n"
+        told |= {"X-Slack-Request-Timestamp": str(at), "X-Slack-Signature": f"v0={mac}"}
+    return told
+
+
+def written(ask: Ask, port: int, at: int) -> bytes:
+    """The request's bytes, signed at that time."""
     body = ask.body.encode()
-    head = (
-        f"{ask.method} {ask.path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
-        "User-Agent: Slackbot 1.0 (+https://api.slack.com/robots)\r\nAccept: application/json,*/*\r\n"
-        f"Content-Type: {ask.kind}\r\nContent-Length: {len(body)}\r\n{signed}\r\n"
-    )
-    return head.encode() + body
+    lines = [f"{ask.method} {ask.path} HTTP/1.1", f"Host: 127.0.0.1:{port}", f"Content-Length: {len(body)}"]
+    lines += [f"{name}: {value}" for name, value in headers(ask, at).items()]
+    return "\r\n".join([*lines, "", ""]).encode() + body
 
 
 class _Connection:

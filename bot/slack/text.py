@@ -9,6 +9,8 @@ JOINERS = "\u200c\u200d"  # scripts and emoji need them; every other invisible c
 
 def clean(text: str) -> str:
     """Without control characters and without those that hide, or turn the direction of, what stands around them."""
+    if text.isprintable():  # most text is, and a form has hundreds of pieces: nothing is to be taken away
+        return text
     lines = "\n".join(text.splitlines())
     return "".join(
         char

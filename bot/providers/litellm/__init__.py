@@ -173,7 +173,10 @@ class LiteLLM(Provider):
 
     async def get(self, *, handle: str, project: str) -> ProviderKey | None:
         """The key, as long as it was not deleted."""
-        page = await self._page_of_keys(1, key_hash=_hash(handle))
+        try:
+            page = await self._page_of_keys(1, key_hash=_hash(handle))
+        except ProviderNotFound:
+            return None
         return next((self._told(key) for key in page.keys if key.token == handle), None)
 
     async def keys(self) -> AsyncIterator[ProviderKey]:

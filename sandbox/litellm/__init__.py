@@ -63,7 +63,7 @@ class PretendLiteLLM:
         return {
             "database": self._database,
             "licensed": self._keys.licensed,
-            "teams": self._teams.dump(),
+            "projects": self._teams.snapshot(),
             "keys": self._keys.snapshot(),
         }
 

@@ -116,9 +116,21 @@ class Keys:
 
     def snapshot(self) -> list[Json]:
         """Every key, deleted ones included."""
+        now = self._now()
         statuses = {"deleted": "revoked", "revoked": "disabled"}
         return [
-            {**self.shown(key), "status": statuses.get(status := key.status(self._now()), status)}
+            {
+                "id": key.token,
+                "name": key.alias or key.key_name,
+                "project": key.team,
+                "redacted": key.key_name,
+                "created_at": key.created_at,
+                "expires_at": key.expires,
+                "last_used_at": key.last_active,
+                "status": statuses.get(status := key.status(now), status),
+                "spent": key.budget.shown(now)["spend"],
+                "limit": key.budget.most,
+            }
             for key in list(self._keys.values())
         ]
 

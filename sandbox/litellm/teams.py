@@ -65,6 +65,21 @@ class Teams:
         """A key of it spent so much."""
         self._teams[team.id] = replace(team, budget=team.budget.less(cost, self._now()))
 
+    def snapshot(self) -> list[Json]:
+        """Every team."""
+        return [
+            {
+                "id": it.id,
+                "name": it.alias or it.id,
+                "status": "blocked" if it.blocked else "active",
+                "models": it.models,
+                "spent": it.budget.shown(self._now())["spend"],
+                "limit": it.budget.most,
+                "period": it.budget.duration,
+            }
+            for it in list(self._teams.values())
+        ]
+
     def dump(self) -> list[Json]:
         """All teams, for `load`."""
         return [{**asdict(it), "budget": it.budget.dump()} for it in list(self._teams.values())]

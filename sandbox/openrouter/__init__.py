@@ -132,12 +132,28 @@ class PretendOpenRouter:
 
     def snapshot(self) -> Json:
         """What the organization's dashboard would show, deleted keys included."""
+        keys = list(self._keys.values())
+        spent = self._spent(*keys)
         return {
-            "workspaces": [asdict(it) for it in list(self._workspaces.values())],
+            "projects": [
+                {"id": it.id, "name": it.name, "slug": it.slug, "status": "active"}
+                for it in list(self._workspaces.values())
+            ],
             "guardrails": self._guardrails.snapshot(),
             "keys": [
-                {**self._shown(key), "label": key.label, "status": self._status(key)}
-                for key in list(self._keys.values())
+                {
+                    "id": key.hash,
+                    "name": key.name,
+                    "project": key.workspace,
+                    "redacted": key.label,
+                    "created_at": key.created_at,
+                    "expires_at": key.expires_at,
+                    "last_used_at": key.last_used_at,
+                    "status": self._status(key),
+                    "spent": float(spent[key.hash][key.limit_reset]),
+                    "limit": key.limit,
+                }
+                for key in keys
             ],
         }
 

@@ -5,7 +5,7 @@ import { composer } from "./composer.js";
 import { author, Home, Messages } from "./conversation.js";
 import { dismissMessages, toast } from "./dialogs.js";
 import { avatar, h, icon, redraw } from "./dom.js";
-import { KeysPanel } from "./keys.js";
+import { KeysPanel, allKeys } from "./keys.js";
 import { ModalStack } from "./modal.js";
 import { drawSidebar } from "./sidebar.js";
 
@@ -85,7 +85,7 @@ function draw(state) {
   else messages.show(channel ?? { id: dm, messages: [] }, { state, welcome: welcome(here, channel, app) });
   box.aim(here.channel === dm ? `Message ${app.name}` : `Message #${channel?.name ?? ""}`);
   modals.show(state.views);
-  keys.show(state.openai, state.now);
+  keys.show(allKeys(state), state.now);
   main.classList.toggle("pending", state.pending);
   const waiting = state.channels.reduce((sum, candidate) => sum + unread(candidate), 0);
   const where = here.channel === dm ? app.name : `#${channel?.name}`;
@@ -93,7 +93,7 @@ function draw(state) {
 }
 
 function drawHead(here, channel, app, state) {
-  const active = state.openai.keys.filter((key) => key.status === "active").length;
+  const active = allKeys(state).filter((key) => key.status === "active").length;
   redraw(head, [here, channel?.name, channel?.topic, app.name, active, panel.hidden], () => [
     here.channel === dm
       ? h(

@@ -207,14 +207,28 @@ export class Client {
   }
 }
 
-/** What a chat completion says to a key: `{ ok, status, text }`. */
-export async function tryKey(key, model) {
-  const response = await fetch("/openai/v1/chat/completions", {
+/** Where a key of each vendor is tried: by what it starts with, the first that fits. */
+const TRIALS = [
+  { starts: "sk-or-", url: "/openrouter/api/v1/chat/completions", model: "openai/gpt-5-mini" },
+  { starts: "sk-ant-", url: "/anthropic/v1/messages", model: "claude-haiku-4-5" },
+  { starts: "sk-svcacct-", url: "/openai/v1/chat/completions", model: "gpt-5-mini" },
+  { starts: "sk-proj-", url: "/openai/v1/chat/completions", model: "gpt-5-mini" },
+  { starts: "", url: "/litellm/v1/chat/completions", model: "gpt-5-mini" },
+];
+
+/** What a model says to a key: `{ ok, status, text }`. */
+export async function tryKey(key) {
+  const { url, model } = TRIALS.find(({ starts }) => key.startsWith(starts));
+  const auth = key.startsWith("sk-ant-")
+    ? { "x-api-key": key, "anthropic-version": "2023-06-01" }
+    : { Authorization: `Bearer ${key}` };
+  const response = await fetch(url, {
     method: "POST",
-    headers: { "Content-Type": "application/json", Authorization: `Bearer ${key}` },
-    body: JSON.stringify({ model, messages: [{ role: "user", content: "Say hello to Acme." }] }),
+    headers: { "Content-Type": "application/json", ...auth },
+    body: JSON.stringify({ model, max_tokens: 100, messages: [{ role: "user", content: "Say hello to Acme." }] }),
   });
   const answer = await response.json().catch(() => ({}));
-  const text = response.ok ? answer.choices?.[0]?.message?.content : answer.error?.message;
+  const said = answer.choices?.[0]?.message?.content ?? answer.content?.[0]?.text;
+  const text = response.ok ? said : answer.error?.message;
   return { ok: response.ok, status: response.status, text: text ?? response.statusText };
 }

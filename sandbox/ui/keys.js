@@ -1,11 +1,20 @@
-/** The right side: the pretend OpenAI organization's keys as they come and go, and a box to try one. */
+/** The right side: the keys at the pretend providers as they come and go, and a box to try one. */
 
 import { tryKey } from "./client.js";
 import { h, icon, reconcile } from "./dom.js";
 import { full, relative } from "./time.js";
 
 const GOING = 1_400;
-const MODEL = "gpt-5-mini";
+const VENDORS = { openai: "OpenAI", openrouter: "OpenRouter", litellm: "LiteLLM", anthropic: "Anthropic" };
+
+/** Every vendor's keys in one list, each with the names of its vendor and project. */
+export function allKeys(state) {
+  return Object.entries(VENDORS).flatMap(([name, vendor]) => {
+    const { projects, workspaces, keys } = state[name] ?? { keys: [] };
+    const places = new Map((projects ?? workspaces ?? []).map((place) => [place.id, place]));
+    return keys.map((key) => ({ ...key, vendor, place: places.get(key.project ?? key.workspace) }));
+  });
+}
 
 function when(label, seconds, now, none) {
   return [
@@ -18,6 +27,12 @@ function when(label, seconds, now, none) {
         : none,
     ),
   ];
+}
+
+/** What the key spent of its limit, where its vendor holds it to one. */
+function spent({ spent, limit }) {
+  if (limit == null) return [];
+  return [h("dt", {}, "Spent"), h("dd", {}, `$${spent.toFixed(4)} of $${limit}`)];
 }
 
 export class KeysPanel {
@@ -40,7 +55,6 @@ export class KeysPanel {
     h("a", { href: "/anthropic/console", target: "_blank", rel: "noopener" }, "Anthropic’s Console"),
     " (pretend) is where people make keys of Anthropic.",
   );
-  #projects = new Map();
 
   /** Build the panel into `node`; `close` hides it. */
   constructor(node, close) {
@@ -53,8 +67,8 @@ export class KeysPanel {
         h(
           "div",
           {},
-          h("h2", {}, "OpenAI ", h("span", { class: "tag" }, "pretend")),
-          h("p", {}, "What the provider sees"),
+          h("h2", {}, "Providers ", h("span", { class: "tag" }, "pretend")),
+          h("p", {}, "What they see"),
         ),
         this.#count,
         h(
@@ -74,9 +88,8 @@ export class KeysPanel {
     );
   }
 
-  /** Show the provider's snapshot as it is at `now`. */
-  show({ projects, keys }, now) {
-    this.#projects = new Map(projects.map((project) => [project.id, project]));
+  /** Show the keys as they are at `now`. */
+  show(keys, now) {
     const newest = [...keys].sort((one, other) => other.created_at - one.created_at);
     const live = newest.filter((key) => key.status === "active");
     const gone = newest.filter((key) => key.status !== "active");
@@ -116,7 +129,6 @@ export class KeysPanel {
   }
 
   #card(key, now, arriving) {
-    const project = this.#projects.get(key.project);
     return h(
       "li",
       {
@@ -127,6 +139,7 @@ export class KeysPanel {
         "div",
         { class: "key-top" },
         h("strong", { class: "key-name", dir: "auto", title: key.name }, key.name),
+        h("span", { class: "tag" }, key.vendor),
         h("span", { class: `status status-${key.status}` }, key.status),
       ),
       h("code", { class: "key-redacted" }, key.redacted),
@@ -137,9 +150,10 @@ export class KeysPanel {
         h(
           "dd",
           {},
-          h("bdi", {}, project?.name ?? key.project),
-          project?.status === "archived" && h("span", { class: "tag" }, "archived"),
+          h("bdi", {}, key.place?.name ?? key.project ?? "none"),
+          key.place?.status === "archived" && h("span", { class: "tag" }, "archived"),
         ),
+        spent(key),
         when("Created", key.created_at, now, ""),
         when("Expires", key.expires_at, now, "never"),
         when("Last used", key.last_used_at, now, "never"),
@@ -176,7 +190,7 @@ export class KeysPanel {
           result.className = "try-result";
           result.replaceChildren("Asking…");
           try {
-            const { ok, status, text } = await tryKey(key, MODEL);
+            const { ok, status, text } = await tryKey(key);
             result.classList.add(ok ? "good" : "bad");
             result.replaceChildren(
               h("strong", {}, icon(ok ? "check" : "warning"), ok ? "The key works" : `Refused: ${status}`),
@@ -184,14 +198,14 @@ export class KeysPanel {
             );
           } catch {
             result.classList.add("bad");
-            result.replaceChildren(h("strong", {}, icon("warning"), "The pretend OpenAI does not answer."));
+            result.replaceChildren(h("strong", {}, icon("warning"), "The pretend provider does not answer."));
           } finally {
             button.disabled = false;
           }
         },
       },
       h("h3", {}, "Try a key"),
-      h("p", {}, "Sends one chat completion with the key that you paste."),
+      h("p", {}, "Sends one chat message with the key that you paste."),
       h("div", { class: "try-row" }, input, button),
       result,
     );

@@ -102,9 +102,9 @@ class World:
         assert ack.acknowledged
         assert ack.errors == {}
 
-    async def approved(self) -> Message:
+    async def approved(self, **changes: Any) -> Message:
         """Ben asked, Ana approved: the message with his pick-up button."""
-        await self.ask()
+        await self.ask(**changes)
         card = await self.card(self.ana)
         assert (await self.ana.click(card, "approve")).acknowledged
         return await self.offer()
@@ -192,8 +192,10 @@ def free_port() -> int:
         return port
 
 
-def settings_for(servers: Running, *, mode: str, database_url: str, folder: Path, policy: str = POLICY) -> Settings:
-    """What an operator would have put into `.env` for this sandbox."""
+def settings_for(
+    servers: Running, *, mode: str, database_url: str, folder: Path, policy: str = POLICY, **more: str
+) -> Settings:
+    """What an operator would have put into `.env` for this sandbox; `more` settings where the story needs them."""
     file = folder / "policy.toml"
     file.write_text(policy, encoding="utf-8")
     port = free_port()
@@ -215,6 +217,7 @@ def settings_for(servers: Running, *, mode: str, database_url: str, folder: Path
         openai_base_url=servers.openai_url,
         port=port,
         **ways,
+        **more,
     )
 
 

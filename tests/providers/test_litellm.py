@@ -55,7 +55,7 @@ async def test_a_lost_answer_costs_no_key(world: LiteLLMWorld, provider: Provide
     world.faults.add(Fault("litellm", "POST /key/generate", cut=True, acts=acts))
     minted = await provider.mint(marker=MARKER, scope=world.scope(), lifetime=DAY)
     [key] = world.keys()
-    assert (key["token"], key["key_alias"]) == (minted.handle, MARKER)
+    assert (key["id"], key["name"]) == (minted.handle, MARKER)
     assert minted.handle == hashlib.sha256(minted.secret.expose().encode()).hexdigest()
     assert world.chat(minted.secret) == 200
 
@@ -112,15 +112,15 @@ async def test_teams_are_projects(world: LiteLLMWorld, provider: Provider) -> No
     assert await provider.models(project=team) == ["gpt-4.1-mini"]
     assert "gpt-5-mini" in await provider.models(project="team-lab")
     made = await provider.create_project(name="new", scope=world.scope(cents=700, models=("gpt-5-mini",)))
-    [shown] = [it for it in world.pretend.snapshot()["teams"] if it["id"] == made.id]
-    assert (shown["alias"], shown["models"]) == ("new", ["gpt-5-mini"])
-    assert (shown["budget"]["most"], shown["budget"]["duration"]) == (7.0, "1mo")
+    [shown] = [it for it in world.pretend.snapshot()["projects"] if it["id"] == made.id]
+    assert (shown["name"], shown["models"]) == ("new", ["gpt-5-mini"])
+    assert (shown["limit"], shown["period"]) == (7.0, "1mo")
     await provider.mint(marker=MARKER, scope=world.scope(project="no-team"), lifetime=DAY)
     [key] = world.keys()
-    assert key["team_id"] is None
+    assert key["project"] is None
     assert [it.project async for it in provider.keys()] == ["no-team"]  # noqa: SIM118  (a provider is no dict)
-    await provider.revoke(handle=key["token"], project="no-team")
-    await provider.revoke(handle=key["token"], project="no-team")
+    await provider.revoke(handle=key["id"], project="no-team")
+    await provider.revoke(handle=key["id"], project="no-team")
     assert world.alive() == []
 
 

@@ -142,7 +142,7 @@ class OpenRouterWorld(World):
 
     @property
     def project(self) -> str:
-        return next(str(it["id"]) for it in self.pretend.snapshot()["workspaces"] if it["slug"] == "lab")
+        return next(str(it["id"]) for it in self.pretend.snapshot()["projects"] if it["slug"] == "lab")
 
     def keys(self) -> list[Json]:
         keys: list[Json] = self.pretend.snapshot()["keys"]

@@ -52,7 +52,7 @@ class World:
         return openai.OpenAI(api_key=key, base_url=self.served.url, max_retries=0)
 
     def workspace(self, slug: str) -> str:
-        return next(str(it["id"]) for it in self.pretend.snapshot()["workspaces"] if it["slug"] == slug)
+        return next(str(it["id"]) for it in self.pretend.snapshot()["projects"] if it["slug"] == slug)
 
 
 @pytest.fixture

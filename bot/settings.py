@@ -1,11 +1,12 @@
 """Settings: frozen, from the environment and `.env`, failing closed. Each error names the setting and the mend."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
 class SettingsFlaw(Exception):
@@ -45,6 +46,15 @@ def _starting(prefix: str, where: str) -> BeforeValidator:
         return value
 
     return BeforeValidator(check)
+
+
+def _addresses(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    found = tuple(address.strip() for address in value.split(","))
+    if not all(re.fullmatch(r"[^@\s]+@[^@\s]+", address) for address in found):
+        raise ValueError("holds something that is no e-mail address. Mend: ana@example.com,ben@example.com")
+    return found
 
 
 class Settings(BaseSettings):
@@ -105,6 +115,15 @@ class Settings(BaseSettings):
     openai_base_url: Annotated[
         str, AfterValidator(_url), Field(description="Base of OpenAI's API; another one for a proxy.")
     ] = "https://api.openai.com/v1"
+    openai_alert_emails: Annotated[
+        tuple[str, ...] | None,
+        NoDecode,
+        BeforeValidator(_addresses),
+        Field(description="Whom OpenAI mails when a project that the desk made has spent 80 and 100 per cent; a,b."),
+    ] = None
+    openai_requests_per_minute: Annotated[
+        int | None, Field(ge=1, description="Rate limit, for each model, of a project that the desk makes at OpenAI.")
+    ] = None
     openrouter_management_key: Annotated[
         SecretStr | None,
         _starting("sk-or-", "Settings, Management keys, at OpenRouter"),

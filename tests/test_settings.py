@@ -30,6 +30,12 @@ def test_complete_settings_load_and_hide_their_secrets() -> None:
     ]
 
 
+def test_several_addresses_stand_in_one_setting() -> None:
+    """With commas between them, as an environment variable holds them."""
+    settings = given(openai_alert_emails="ana@acme.example, ben@acme.example")
+    assert settings.openai_alert_emails == ("ana@acme.example", "ben@acme.example")
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
@@ -38,6 +44,8 @@ def test_complete_settings_load_and_hide_their_secrets() -> None:
         ({"slack_app_token": "xoxb-9"}, "SLACK_APP_TOKEN does not start with xapp-"),
         ({"slack_app_token": None}, "both missing"),
         ({"openai_admin_key": "sk-proj-9"}, "OPENAI_ADMIN_KEY does not start with sk-admin-"),
+        ({"openai_alert_emails": "ana@acme.example,ben-9"}, "OPENAI_ALERT_EMAILS holds something that is no e-mail"),
+        ({"openai_requests_per_minute": "0"}, "OPENAI_REQUESTS_PER_MINUTE"),
         ({"public_url": "http://desk.example.com"}, "PUBLIC_URL must be https"),
         ({"public_url": "https://desk.example.com/keys"}, "PUBLIC_URL must have no path"),
         ({"public_url": "desk.example.com"}, "PUBLIC_URL is not a URL"),

@@ -40,12 +40,13 @@ class PretendOpenAI:
         key_scopes: bool = True,
         key_expiry: bool = True,
         key_upkeep: bool = False,
+        account_deletion: bool = True,
     ) -> None:
         self._admin_key = admin_key
         self.admin_scopes = ADMIN_SCOPES
         self.organization = Organization(clock=clock, changed=changed)
         self.people = People(self.organization)
-        keys = Keys(self.organization, Release(key_scopes, key_expiry, key_upkeep))
+        keys = Keys(self.organization, Release(key_scopes, key_expiry, key_upkeep, account_deletion))
         parts = (Projects(self.organization), keys, self.people, UsageReports(self.organization))
         endpoints = Endpoints(self.organization)
         self.routes: list[BaseRoute] = [

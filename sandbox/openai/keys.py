@@ -21,12 +21,14 @@ class Release:
 
     `key_scopes` is false as long as keys of service accounts cannot be made apart from them, with scopes; `key_expiry`
     as long as keys cannot expire; `key_upkeep` as long as a service account's key can neither be changed nor be deleted
-    by itself. The published description has the first, the official SDK all of them.
+    by itself. The published description has the first, the official SDK all of them. `account_deletion` is false where an
+    organization's policy forbids it.
     """
 
     key_scopes: bool = True
     key_expiry: bool = True
     key_upkeep: bool = False
+    account_deletion: bool = True
 
 
 class Keys:
@@ -111,6 +113,8 @@ class Keys:
 
     async def _delete_account(self, request: Request) -> Json:
         account = self._account(request)
+        if not self._release.account_deletion:
+            raise Fault(403, "Your organization does not allow deleting service accounts.", code="forbidden")
         self._organization.drop(account)
         self._organization.changed()
         return {"object": "organization.project.service_account.deleted", "id": account.id, "deleted": True}

@@ -7,8 +7,8 @@ marker, and at most one key whose value nobody knows.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel, SecretStr
@@ -17,16 +17,35 @@ from bot.desk.errors import (
     NotOffered,
     OutcomeUnknown,
     ProviderError,
+    ProviderForbidden,
     ProviderInvalid,
     ProviderNotFound,
     ProviderTransient,
 )
 from bot.desk.model import Minted, Scope, Secret
-from bot.desk.offer import Ability, AppliedLimit, Enforcer, LimitKind, Permission, Probe, Project
+from bot.desk.offer import (
+    Ability,
+    AppliedLimit,
+    Enforcer,
+    Invitation,
+    KeyStatus,
+    LimitKind,
+    Permission,
+    Probe,
+    Project,
+    ProviderKey,
+    Usage,
+)
 from bot.desk.ports import Clock, Provider
-from bot.providers.calls import CALL_SECONDS, Calls, Fresh, duration, money
+from bot.providers.calls import CALL_SECONDS, Calls, duration
 from bot.providers.openai import wire
+from bot.providers.openai.people import People
+from bot.providers.openai.projects import Projects, Terms
+from bot.providers.openai.reports import Reports
 from bot.providers.openai.wire import VENDOR, Page, Paths, Unknown, listed
+
+NO_ROLE = "none"
+NO_PROJECT = "proj_none"
 
 # OpenAI reads an empty list of scopes as "all that the project allows".
 SCOPES: Mapping[str, tuple[str, ...]] = {
@@ -56,6 +75,10 @@ class Settings(Protocol):
     def openai_admin_key(self) -> SecretStr | None: ...
     @property
     def openai_base_url(self) -> str: ...
+    @property
+    def openai_alert_emails(self) -> Sequence[str] | None: ...
+    @property
+    def openai_requests_per_minute(self) -> int | None: ...
 
 
 class OpenAI(Provider):
@@ -63,26 +86,73 @@ class OpenAI(Provider):
 
     name = "openai"
     label = "OpenAI"
-    abilities = frozenset({Ability.MINT, Ability.REVOKE})
+    abilities = frozenset(
+        {
+            Ability.MINT,
+            Ability.LIST,
+            Ability.REVOKE,
+            Ability.MODELS,
+            Ability.NEW_PROJECT,
+            Ability.USAGE,
+            Ability.INVITE,
+        }
+    )
     permissions: Sequence[Permission] = PERMISSIONS
 
     def __init__(
-        self, *, admin_key: SecretStr, base_url: str, clock: Clock, call_seconds: float = CALL_SECONDS
+        self,
+        *,
+        admin_key: SecretStr,
+        base_url: str,
+        clock: Clock,
+        terms: Terms = Terms(),  # noqa: B008  (frozen)
+        call_seconds: float = CALL_SECONDS,
     ) -> None:
+        self._clock = clock
         self._calls = Calls(
             VENDOR, credential=admin_key, base_url=base_url, call_seconds=call_seconds, refused=wire.refused
         )
         self._paths = Paths(self._calls)
-        self._listed = Fresh(clock, self._active_projects)
+        self._projects = Projects(self._calls, self._paths, clock=clock, terms=terms)
+        self._people = People(self._calls, self._paths)
+        self._reports = Reports(self._calls, self._projects, clock=clock)
         self._keys_expire = True  # until a mint shows that they do not
 
     async def aclose(self) -> None:
         """Closes the pooled connections."""
         await self._calls.aclose()
 
+    async def probe(self) -> Probe:
+        """Lists the projects with the admin key, and tries whether it may make things, read usage, and see invitations."""
+        try:
+            found = await self._projects.all()
+            lacks = [lack async for lack in self._lacks()]
+        except ProviderError as error:
+            return Probe(frozenset(), "", flaw=str(error))
+        if not found:
+            none = "OpenAI accepts the admin key, but shows no active project. Mend: create one there."
+            return Probe(frozenset(), "", flaw=none)
+        some = ", ".join(project.name for project in found[:5])
+        more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+        said = f"OpenAI accepts the admin key. Active projects: {some}{more}."
+        if not lacks:
+            return Probe(self.abilities, said)
+        flaw = (
+            f"OpenAI does not let the admin key {', '.join(what for what, _ in lacks)}. Mend: give it that permission."
+        )
+        return Probe(self.abilities.difference(*(missing for _, missing in lacks)), said, flaw)
+
     async def projects(self) -> Sequence[Project]:
         """The active projects; asked anew after a minute, and once for all who ask at the same time."""
-        return await self._listed.get()
+        return await self._projects.active()
+
+    async def models(self, *, project: str) -> Sequence[str]:
+        """The models that the project allows, of those that OpenAI has for it."""
+        return await self._projects.models(project)
+
+    async def create_project(self, *, name: str, scope: Scope) -> Project:
+        """The project of this name, or a new one with the scope's models as its allow-list and its budget as hard limit."""
+        return await self._projects.create(name, scope)
 
     async def mint(self, *, marker: str, scope: Scope, lifetime: timedelta) -> Minted:
         """Creates a service account and one key on it that does no more than `scope`.
@@ -102,7 +172,7 @@ class OpenAI(Provider):
             account, key = whole, whole.api_key
         self._keys_expire = key.expires_at is not None
         secret = Secret(key.value.get_secret_value())
-        return Minted(handle=account.id, fingerprint=f"…{secret.expose()[-4:]}", secret=secret)
+        return Minted(handle=account.id, fingerprint=_fingerprint(secret.expose()), secret=secret, meter=key.id)
 
     async def find(self, *, marker: str, project: str) -> Sequence[str]:
         """The service accounts that bear the marker, with or without a key."""
@@ -113,27 +183,62 @@ class OpenAI(Provider):
                 if account.name == marker
             ]
         except ProviderInvalid:
-            if (await self._project(project)).archived:
+            if (await self._projects.get(project)).archived:
                 return []  # OpenAI: archived projects have no service accounts
             raise
 
+    async def get(self, *, handle: str, project: str) -> ProviderKey | None:
+        """The service account's key as it is now; the account alone, where it has none."""
+        try:
+            account = await self._calls.get(self._paths.account(project, handle), wire.Account)
+        except ProviderNotFound:
+            await self._projects.get(project)
+            return None
+        except ProviderInvalid:
+            if (await self._projects.get(project)).archived:
+                return None
+            raise
+        async for key in self._project_keys(project):
+            if key.owner.service_account is not None and key.owner.service_account.id == handle:
+                return self._seen(key, project)
+        status = KeyStatus.DISABLED if account.role == NO_ROLE else KeyStatus.ACTIVE
+        return ProviderKey(account.id, account.name, project, status, _time(account.created_at))
+
+    async def keys(self) -> AsyncIterator[ProviderKey]:
+        """The keys of service accounts and of people; a key of an account bears the account's name and handle."""
+        for project in await self._projects.all():
+            async for key in self._project_keys(project.id):
+                yield self._seen(key, project.id)
+
     async def revoke(self, *, handle: str, project: str) -> None:
-        """Deletes the service account, and thereby its keys."""
+        """Deletes the service account, and thereby its keys; where OpenAI keeps the account, its keys one by one."""
         try:
             gone = await self._calls.call("DELETE", self._paths.account(project, handle), wire.Deleted)
         except ProviderNotFound:
             # A credential of another organization is told "not found" of everything; only one that sees the
             # project can say that the account is gone.
-            await self._project(project)
-        except ProviderInvalid:
-            if not (await self._project(project)).archived:
-                raise
+            await self._projects.get(project)
+        except (ProviderInvalid, ProviderForbidden) as refusal:
+            if not (await self._projects.get(project)).archived:
+                await self._delete_keys(handle, project, refusal)
         else:
             if not gone.deleted or gone.id != handle:
                 raise ProviderTransient("OpenAI did not confirm that the service account was deleted.")
 
+    def usage(self, *, since: date, until: date) -> AsyncIterator[Sequence[Usage]]:
+        """Requests, tokens and costs by key, day and model; see `reports`."""
+        return self._reports.usage(since, until)
+
+    async def invite(self, *, email: str, project: str) -> Invitation:
+        """As a reader of the organization and a member of the project."""
+        return await self._people.invite(email, project)
+
+    async def withdraw(self, *, invitation: Invitation, project: str) -> None:
+        """Takes the project out of the invitation, or the person out of the project; the organization keeps them."""
+        await self._people.withdraw(invitation, project)
+
     def applied_limits(self, *, scope: Scope, lifetime: timedelta) -> tuple[AppliedLimit, ...]:
-        """Expiry and permission bind the key; its budget binds nobody, as OpenAI caps whole projects only."""
+        """Expiry and permission bind the key; models and budget bind whole projects, where they have them."""
         expiry = f"expires after {duration(lifetime)}"
         return (
             AppliedLimit(LimitKind.EXPIRY, expiry, Enforcer.KEY, "The desk revokes it then, too.")
@@ -149,26 +254,29 @@ class OpenAI(Provider):
             )
             if scope.permission == "all"
             else AppliedLimit(LimitKind.PERMISSION, f"permission: {_label(scope.permission)}", Enforcer.KEY),
-            AppliedLimit(
-                LimitKind.BUDGET,
-                f"{money(scope.monthly_budget_cents)} a month",
-                Enforcer.NOBODY,
-                "OpenAI caps the spending of whole projects only.",
-            ),
+            *self._projects.limits(scope),
         )
 
-    async def probe(self) -> Probe:
-        """Lists the projects with the admin key."""
-        try:
-            found = await self._active_projects()
-        except ProviderError as error:
-            return Probe(frozenset(), "", flaw=str(error))
-        if not found:
-            flaw = "OpenAI accepts the admin key, but shows no active project. Mend: create one there."
-            return Probe(frozenset(), "", flaw=flaw)
-        some = ", ".join(project.name for project in found[:5])
-        more = f" and {len(found) - 5} more" if len(found) > 5 else ""
-        return Probe(self.abilities, f"OpenAI accepts the admin key. Active projects: {some}{more}.")
+    async def _lacks(self) -> AsyncIterator[tuple[str, frozenset[Ability]]]:
+        """What the admin key may not do, in people's words, and the abilities that this takes away."""
+        today = int(self._clock().timestamp())
+        asked: tuple[tuple[str, frozenset[Ability], Callable[[], Awaitable[object]]], ...] = (
+            (
+                "make or change anything",
+                self.abilities - {Ability.LIST, Ability.USAGE},
+                # Nothing is there to be changed: who may not change anything hears that first.
+                lambda: self._calls.call("POST", f"{self._paths.projects}/{NO_PROJECT}", wire.Project, body={}),
+            ),
+            ("read usage", frozenset({Ability.USAGE}), lambda: self._reports.look(today)),
+            ("see invitations", frozenset({Ability.INVITE}), self._people.look),
+        )
+        for what, missing, asking in asked:
+            try:
+                await asking()
+            except ProviderForbidden:
+                yield what, missing
+            except (ProviderNotFound, ProviderInvalid):
+                pass
 
     async def _mint_on_bare_account(
         self, marker: str, project: str, scopes: Sequence[str], lifetime: timedelta
@@ -206,15 +314,30 @@ class OpenAI(Provider):
                 raise
         return await self._create(path, wire.Key, **wanted)
 
-    async def _active_projects(self) -> Sequence[Project]:
-        return [
-            Project(id=project.id, name=project.name or project.id)
-            async for project in listed(self._calls, self._paths.projects, Page[wire.Project])
-            if not project.archived
-        ]
+    def _project_keys(self, project: str) -> AsyncIterator[wire.ProjectKey]:
+        return listed(self._calls, self._paths.keys(project), Page[wire.ProjectKey], owner_project_access="any")
 
-    async def _project(self, project: str) -> wire.Project:
-        return await self._calls.call("GET", self._paths.project(project), wire.Project)
+    def _seen(self, key: wire.ProjectKey, project: str) -> ProviderKey:
+        account, expires = key.owner.service_account, _time(key.expires_at)
+        status = KeyStatus.ACTIVE if key.owner_project_access != "inactive" else KeyStatus.DISABLED
+        return ProviderKey(
+            handle=account.id if account else key.id,
+            name=(account.name if account else key.name) or "",
+            project=project,
+            status=KeyStatus.GONE if expires is not None and expires <= self._clock() else status,
+            created_at=_time(key.created_at),
+            meter=key.id,
+            fingerprint=_fingerprint(key.redacted_value),
+        )
+
+    async def _delete_keys(self, handle: str, project: str, refusal: ProviderError) -> None:
+        """OpenAI's newest API deletes single keys of service accounts; its published description knows no such thing."""
+        try:
+            async for key in self._project_keys(project):
+                if key.owner.service_account is not None and key.owner.service_account.id == handle:
+                    await self._calls.call("DELETE", self._paths.key(project, key.id), wire.Deleted)
+        except (ProviderNotFound, ProviderInvalid, ProviderForbidden):
+            raise refusal from None
 
     async def _create(self, path: str, answer: type[Answer], **body: Any) -> Answer:
         """The one kind of call that must not be repeated blindly."""
@@ -225,7 +348,20 @@ def from_settings(settings: Settings, clock: Clock) -> OpenAI | None:
     """The adapter that the settings describe; None where they hold no admin key."""
     if settings.openai_admin_key is None:
         return None
-    return OpenAI(admin_key=settings.openai_admin_key, base_url=settings.openai_base_url, clock=clock)
+    return OpenAI(
+        admin_key=settings.openai_admin_key,
+        base_url=settings.openai_base_url,
+        clock=clock,
+        terms=Terms(alert=settings.openai_alert_emails or (), requests_per_minute=settings.openai_requests_per_minute),
+    )
+
+
+def _fingerprint(value: str) -> str:
+    return f"…{value[-4:]}"
+
+
+def _time(seconds: int | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
 def _label(permission: str) -> str:

@@ -3,7 +3,8 @@
 Source: OpenAI's published description and, where that is older, its official SDK.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from decimal import Decimal
 from typing import Generic, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError
@@ -14,6 +15,7 @@ from bot.providers.calls import Calls, Read, Refusal, Vendor
 PAGE = 100  # the most that OpenAI gives
 
 Item = TypeVar("Item", bound="Identified")
+Result = TypeVar("Result", bound=Read)
 
 
 class Unknown(NotOffered):
@@ -72,6 +74,125 @@ class AccountWithKey(Account):
     api_key: Key
 
 
+class Owner(Identified):
+    """Whose key it is, as far as the desk needs to know."""
+
+    name: str
+    role: str | None = None
+
+
+class KeyOwner(Read):
+    """A person or a service account."""
+
+    user: Owner | None = None
+    service_account: Owner | None = None
+
+
+class ProjectKey(Identified):
+    """A key as a project lists it, without its value."""
+
+    name: str | None = None
+    redacted_value: str
+    created_at: int
+    expires_at: int | None = None
+    owner: KeyOwner
+    owner_project_access: str | None = None
+
+
+class RateLimit(Identified):
+    """What a project may do in a minute with a model. Its id is made of the model's, which may hold dots."""
+
+    id: str = Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.:-]*$")
+    model: str
+
+
+class ModelPermissions(Read):
+    """Which models the keys of a project may use."""
+
+    mode: str
+    model_ids: list[str]
+
+    def allows(self, model: str) -> bool:
+        """Whether a key of the project may use it."""
+        listed_there = model in self.model_ids
+        return listed_there if self.mode == "allow_list" else not listed_there
+
+
+class SpendLimit(Read):
+    """What a project may spend in a month before its keys are refused, in cents."""
+
+    threshold_amount: int
+
+
+class Alert(Identified):
+    """A mail that goes out at a threshold."""
+
+    threshold_amount: int
+
+
+class User(Identified):
+    """A member of the organization or of a project."""
+
+    email: str | None = None
+
+
+class InvitedTo(Read):
+    """A project that an invitation opens, and as what."""
+
+    id: str
+    role: str
+
+
+class Invite(Identified):
+    """An invitation to the organization."""
+
+    email: str
+    role: str
+    status: str
+    projects: tuple[InvitedTo, ...] = ()
+
+
+class UsageResult(Read):
+    """What was used: of a key, of a model, in one bucket of time. Not every kind of use counts tokens."""
+
+    num_model_requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    project_id: str | None = None
+    api_key_id: str | None = None
+    model: str | None = None
+
+
+class Amount(Read):
+    """Money."""
+
+    value: Decimal
+    currency: str
+
+
+class CostResult(Read):
+    """What it cost: of a key, of a line of the bill."""
+
+    amount: Amount
+    api_key_id: str | None = None
+    line_item: str | None = None
+
+
+class Bucket(Read, Generic[Result]):
+    """A span of time."""
+
+    start_time: int
+    results: list[Result]
+
+
+class Report(Read, Generic[Result]):
+    """A page of buckets."""
+
+    data: list[Bucket[Result]]
+    has_more: bool
+    next_page: str | None = None
+
+
 class Deleted(Identified):
     """The API's word that something is gone."""
 
@@ -113,7 +234,7 @@ VENDOR = Vendor(
 )
 
 
-async def listed(calls: Calls, path: str, page: type[Page[Item]], **params: str) -> AsyncIterator[Item]:
+async def listed(calls: Calls, path: str, page: type[Page[Item]], **params: str | Sequence[str]) -> AsyncIterator[Item]:
     """Everything in a list, page by page."""
 
     def onward(read: Page[Item]) -> Mapping[str, str] | None:

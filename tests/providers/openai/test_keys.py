@@ -3,13 +3,10 @@
 import asyncio
 import logging
 import traceback
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from typing import Any
 
-import httpx
 import pytest
 from pydantic import SecretStr
 from starlette.requests import Request
@@ -26,83 +23,16 @@ from bot.desk.errors import (
     ProviderRateLimited,
     ProviderTransient,
 )
-from bot.desk.model import Minted, Scope
-from bot.desk.offer import AppliedLimit, Enforcer, LimitKind, Project
+from bot.desk.offer import Ability, AppliedLimit, Enforcer, KeyStatus, LimitKind, Project
 from bot.providers.openai import PERMISSIONS, SCOPES, OpenAI
-from sandbox.faults import Fault, Faults
+from sandbox.faults import Fault
 from sandbox.openai import SCOPES as KNOWN_SCOPES
-from sandbox.openai import PretendOpenAI
-from tests.providers.serving import Served, description, serve
+from tests.providers.openai.world import ADMIN_KEY, World, adapter, scope
+from tests.providers.serving import description, serve
 
-ADMIN_KEY = "sk-admin-" + "A" * 40
 DAY = timedelta(days=1)
+EVERYTHING = OpenAI.abilities
 ACCOUNTS = "/organization/projects/proj_lab/service_accounts"
-
-
-@dataclass
-class World:
-    """The pretend OpenAI, served, and its time."""
-
-    now: float = 1_800_000_000.0
-    faults: Faults = field(default_factory=Faults)
-    pretend: PretendOpenAI = field(init=False)
-    served: Served = field(init=False)
-
-    def clock(self) -> datetime:
-        return datetime.fromtimestamp(self.now, UTC)
-
-    def keys(self) -> list[dict[str, Any]]:
-        keys: list[dict[str, Any]] = self.pretend.snapshot()["keys"]
-        return keys
-
-    def alive(self) -> list[dict[str, Any]]:
-        return [key for key in self.keys() if key["status"] == "active"]
-
-    def accounts(self) -> list[Any]:
-        return list(self.pretend.dump()["accounts"])
-
-    def opens(self, minted: Minted, method: str, path: str, **body: Any) -> int:
-        """The status that the key's value gets at an endpoint."""
-        return httpx.request(
-            method,
-            self.served.url + path,
-            headers={"Authorization": f"Bearer {minted.secret.expose()}"},
-            json=body or None,
-        ).status_code
-
-
-@pytest.fixture
-def world(request: pytest.FixtureRequest) -> Iterator[World]:
-    world = World()
-    world.pretend = PretendOpenAI(
-        admin_key=ADMIN_KEY,
-        clock=lambda: world.now,
-        changed=lambda: None,
-        **getattr(request, "param", {}),
-    )
-    with serve(world.pretend.routes, faults=world.faults) as world.served:
-        yield world
-
-
-@asynccontextmanager
-async def adapter(
-    url: str, clock: Callable[[], datetime] = lambda: datetime(2027, 1, 15, tzinfo=UTC), **options: Any
-) -> AsyncIterator[OpenAI]:
-    provider = OpenAI(**{"admin_key": SecretStr(ADMIN_KEY), "base_url": url, "clock": clock, **options})
-    try:
-        yield provider
-    finally:
-        await provider.aclose()
-
-
-@pytest.fixture
-async def provider(world: World) -> AsyncIterator[OpenAI]:
-    async with adapter(world.served.url, world.clock) as provider:
-        yield provider
-
-
-def scope(permission: str = "responses", project: str = "proj_lab") -> Scope:
-    return Scope(provider="openai", project=project, permission=permission, monthly_budget_cents=5000)
 
 
 async def test_a_minted_key_does_what_was_asked_until_it_is_revoked(world: World, provider: OpenAI) -> None:
@@ -151,9 +81,11 @@ async def test_what_the_adapter_sends_is_as_openai_describes_it(world: World, pr
     minted = await provider.mint(marker="keydesk-k1", scope=scope(), lifetime=DAY)
     await provider.mint(marker="keydesk-k2", scope=scope("all"), lifetime=DAY)
     await provider.find(marker="keydesk-k1", project="proj_lab")
+    await provider.get(handle=minted.handle, project="proj_lab")
+    assert len([key async for key in provider.keys()]) == 2  # noqa: SIM118  (a provider is no dict)
     await provider.revoke(handle=minted.handle, project="proj_lab")
     await provider.revoke(handle=minted.handle, project="proj_lab")
-    assert len(world.served.exchanges) == 11
+    assert len(world.served.exchanges) == 20
     for exchange in world.served.exchanges:
         described.check(exchange)
 
@@ -186,6 +118,27 @@ async def test_projects_are_asked_for_once_a_minute(world: World, provider: Open
     world.now += 1
     assert [project.id for project in await provider.projects()] == ["proj_search", "proj_assist"]
     assert len(world.served.exchanges) == 2
+
+
+@pytest.mark.parametrize(
+    ("scopes", "flaw", "left"),
+    [
+        ({"api.management.read", "api.management.write"}, "read usage", EVERYTHING - {Ability.USAGE}),
+        ({"api.management.read", "api.usage.read"}, "make or change anything", {Ability.LIST, Ability.USAGE}),
+        ({"api.management.read"}, "make or change anything, read usage", {Ability.LIST}),
+        (set(), "OpenAI does not let the admin key do this", set()),
+    ],
+)
+async def test_a_probe_says_what_the_credential_may_not_do(
+    world: World, provider: OpenAI, scopes: set[str], flaw: str, left: set[Ability]
+) -> None:
+    """A restricted admin key loses what it may not do, and nothing else; nothing is changed by trying."""
+    world.pretend.admin_scopes = frozenset(scopes)
+    before = world.pretend.dump()
+    probe = await provider.probe()
+    assert probe.abilities == left
+    assert flaw in str(probe.flaw)
+    assert world.pretend.dump() == before
 
 
 async def test_a_probe_says_what_the_credential_sees(world: World, provider: OpenAI) -> None:
@@ -246,6 +199,58 @@ async def test_an_unknown_permission_mints_nothing(world: World, provider: OpenA
     with pytest.raises(ProviderInvalid, match="preset"):
         await provider.mint(marker="keydesk-k1", scope=scope("admin"), lifetime=DAY)
     assert world.served.exchanges == []
+
+
+async def test_keys_are_listed_with_their_makers_and_states(world: World, provider: OpenAI) -> None:
+    """The desk's by marker and handle, people's by their own names; an expired one is gone, one without a role is off."""
+    minted = await provider.mint(marker="keydesk-k1", scope=scope(), lifetime=DAY)
+    world.pretend.make_personal_key("proj_search", name="notebook")
+    bare = {"name": "bare", "create_service_account_only": True}
+    account = world.admin("POST", ACCOUNTS, **bare)["id"]
+    world.admin("POST", f"{ACCOUNTS}/{account}/api_keys", name="off")
+    keys = {key.name: key for key in [key async for key in provider.keys()]}  # noqa: SIM118  (a provider is no dict)
+    assert set(keys) == {"keydesk-k1", "notebook", "bare"}
+    mine = keys["keydesk-k1"]
+    assert (mine.handle, mine.meter, mine.project) == (minted.handle, minted.meter, "proj_lab")
+    assert (mine.fingerprint, mine.status, mine.created_at) == (minted.fingerprint, KeyStatus.ACTIVE, world.clock())
+    assert (keys["notebook"].project, keys["notebook"].handle) == ("proj_search", keys["notebook"].meter)
+    assert keys["bare"].status is KeyStatus.DISABLED
+    world.now += 86_400
+    assert {key.name: key.status async for key in provider.keys()}["keydesk-k1"] is KeyStatus.GONE  # noqa: SIM118  (a provider is no dict)
+
+
+async def test_a_key_is_looked_at_by_its_handle(world: World, provider: OpenAI) -> None:
+    """As it is now; None once it is gone, or its project is archived; a stranger's "not found" tells nothing."""
+    minted = await provider.mint(marker="keydesk-k1", scope=scope(), lifetime=DAY)
+    key = await provider.get(handle=minted.handle, project="proj_lab")
+    assert key is not None
+    assert (key.name, key.status) == ("keydesk-k1", KeyStatus.ACTIVE)
+    with pytest.raises(ProviderNotFound):
+        await provider.get(handle=minted.handle, project="proj_elsewhere")
+    await provider.revoke(handle=minted.handle, project="proj_lab")
+    assert await provider.get(handle=minted.handle, project="proj_lab") is None
+    world.pretend.set_project("proj_lab", "archived")
+    assert await provider.get(handle=minted.handle, project="proj_lab") is None
+
+
+@pytest.mark.parametrize("world", [{"account_deletion": False, "key_upkeep": True}], indirect=True)
+async def test_where_accounts_stay_their_keys_are_deleted(world: World, provider: OpenAI) -> None:
+    """OpenAI's newest API deletes single keys of service accounts; others' keys are left alone."""
+    minted = await provider.mint(marker="keydesk-k1", scope=scope(), lifetime=DAY)
+    other = await provider.mint(marker="keydesk-k2", scope=scope(), lifetime=DAY)
+    await provider.revoke(handle=minted.handle, project="proj_lab")
+    assert world.opens(minted, "GET", "/models") == 401
+    assert world.opens(other, "GET", "/models") == 200
+    await provider.revoke(handle=minted.handle, project="proj_lab")
+
+
+@pytest.mark.parametrize("world", [{"account_deletion": False}], indirect=True)
+async def test_a_key_that_cannot_be_deleted_at_all_is_not_called_gone(world: World, provider: OpenAI) -> None:
+    """Neither its account nor the key itself: the refusal comes through, and the key lives."""
+    minted = await provider.mint(marker="keydesk-k1", scope=scope(), lifetime=DAY)
+    with pytest.raises(ProviderForbidden):
+        await provider.revoke(handle=minted.handle, project="proj_lab")
+    assert world.opens(minted, "GET", "/models") == 200
 
 
 @pytest.mark.parametrize("world", [{"key_expiry": False}], indirect=True)

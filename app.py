@@ -18,7 +18,6 @@ from typing import Any, TypeVar
 import uvicorn
 from aiohttp import ClientError
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
-from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
@@ -226,7 +225,7 @@ async def _serving(pages: Any, listener: socket.socket) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _connected(slack_app: AsyncApp, token: str) -> AsyncIterator[None]:
-    handler = AsyncSocketModeHandler(slack_app, token)
+    handler = skin.SocketMode(slack_app, token)
     connecting = None if await _connect(handler) else asyncio.create_task(_connect_in_time(handler))
     try:
         yield
@@ -236,7 +235,7 @@ async def _connected(slack_app: AsyncApp, token: str) -> AsyncIterator[None]:
         await handler.close_async()  # type: ignore[no-untyped-call]  # Bolt leaves it without types
 
 
-async def _connect(handler: AsyncSocketModeHandler) -> bool:
+async def _connect(handler: skin.SocketMode) -> bool:
     """Whether Slack could be reached. Once connected, the client sees to it by itself that it stays so."""
     try:
         await handler.connect_async()  # type: ignore[no-untyped-call]  # as above
@@ -251,7 +250,7 @@ async def _connect(handler: AsyncSocketModeHandler) -> bool:
     return True
 
 
-async def _connect_in_time(handler: AsyncSocketModeHandler) -> None:
+async def _connect_in_time(handler: skin.SocketMode) -> None:
     """Tries until Slack is back."""
     try:
         while not await _connect(handler):

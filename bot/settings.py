@@ -35,6 +35,9 @@ def _public_url(text: str) -> str:
 def _database_url(url: SecretStr) -> SecretStr:
     if not url.get_secret_value().startswith(("sqlite:///", "postgresql://")):
         raise ValueError("names no database. Mend: sqlite:///keydesk.db or postgresql://user:password@host/name")
+    # What follows the first would be taken for the host, and errors of the connection name the host.
+    if url.get_secret_value().startswith("postgresql:") and url.get_secret_value().count("@") > 1:
+        raise ValueError("has more than one @. Mend: write each @ of user and password as %40")
     return url
 
 

@@ -265,15 +265,23 @@ class Member:
         """The modal in front."""
         return self.top(await self.state())
 
-    async def home(self, open: bool = True) -> View:
-        """The app's Home: opened, once the app has drawn it for that; or as it stands."""
+    async def home(self, button: str = "", *, open: bool = True) -> View:
+        """The app's Home: opened, once the app has drawn it for that; or as it stands.
+
+        Once it has this `button`, too, where the app may be drawing it for what was done before.
+        """
         before = (await self.state())["home"]
         if open:
             await self._do("home")
         known = before["hash"] if before and open else None
-        return await self.expect(
-            lambda seen: _view(seen["home"]) if seen["home"] and seen["home"]["hash"] != known else None
-        )
+
+        def find(seen: Snapshot) -> View | None:
+            if not seen["home"] or seen["home"]["hash"] == known:
+                return None
+            view = _view(seen["home"])
+            return view if not button or button in view.buttons else None
+
+        return await self.expect(find)
 
     async def click(
         self, where: Message | View, action_id: str, value: str | None = None, *, _forged: bool = False

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from bot.desk.errors import EnvelopeDamaged
-from bot.desk.model import Context, Secret
+from bot.desk.model import Context, Secret, Unwritten
 
 VERSION = 1
 SEED_BYTES = 32
@@ -30,6 +30,17 @@ COMMITMENT_BYTES = 32
 INFO_ACCESS_TOKEN = b"keydesk/1/access-token"
 INFO_DATA_KEY = b"keydesk/1/data-key"
 INFO_COMMITMENT = b"keydesk/1/commitment"
+
+
+class Seed(Unwritten, bytes):
+    """The bytes that open a link. Hides in `repr` and `str`, so that no report of an error's locals shows it."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "Seed(…)"
+
+    __str__ = __repr__
 
 
 def base64url(raw: bytes) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NoReturn
 
 from bot.desk.offer import AppliedLimit
 from bot.desk.states import GrantState, KeyState, LinkState, RequestState
@@ -11,7 +12,16 @@ NEW_PROJECT = "new:"
 """What the id of a project that is still to be made starts with; no provider's own id has a colon."""
 
 
-class Secret:
+class Unwritten:
+    """What is in memory only: it can be neither pickled nor copied."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{type(self).__name__} is not to be written down, nor copied")
+
+
+class Secret(Unwritten):
     """A key's value. Hides in `repr` and `str`; lives between mint and seal."""
 
     __slots__ = ("_value",)
@@ -334,7 +344,7 @@ class Context:
 
 
 @dataclass(frozen=True, slots=True)
-class Handover:
+class Handover(Unwritten):
     """A pick-up done: the one URL that opens the link. It is handed out once and kept nowhere."""
 
     url: str = field(repr=False)

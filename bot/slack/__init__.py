@@ -1,9 +1,18 @@
 """The Slack skin: everything inbound and outbound, and how things look. Holds no behaviour."""
 
-from bot.slack.app import build_app, events_route
+from bot.slack.app import SocketMode, build_app, events_route
 from bot.slack.client import build_client, open_session
 from bot.slack.directory import SlackDirectory
 from bot.slack.listeners import register
 from bot.slack.notifier import SlackNotifier
 
-__all__ = ["SlackDirectory", "SlackNotifier", "build_app", "build_client", "events_route", "open_session", "register"]
+__all__ = [
+    "SlackDirectory",
+    "SlackNotifier",
+    "SocketMode",
+    "build_app",
+    "build_client",
+    "events_route",
+    "open_session",
+    "register",
+]

@@ -17,7 +17,7 @@ from bot.slack.client import CALL_SECONDS, quiet, retry_handlers
 log = logging.getLogger(__name__)
 
 TRIGGER_USED = frozenset({"exchanged_trigger_id", "trigger_exchanged"})
-TRIGGER_LATE = frozenset({"expired_trigger_id", "trigger_expired"})
+TRIGGER_LATE = frozenset({"expired_trigger_id", "trigger_expired", "invalid_trigger_id"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +102,10 @@ class Answers:
         }
         if not replace:
             body["response_type"] = "ephemeral"
-        answer = await webhook.send_dict(body)
+        try:
+            answer = await webhook.send_dict(body)
+        except (ClientError, TimeoutError) as error:
+            log.warning("Slack did not take a private answer: %s", type(error).__name__)
+            return
         if answer.status_code != 200:
             log.warning("Slack did not take a private answer: %s %s", answer.status_code, answer.body[:100])

@@ -16,9 +16,11 @@ CALL_SECONDS = 10
 ONCE = frozenset({"chat.postMessage", "views.open"})  # what repeated does again, where all else does the same again
 RATE_LIMIT_RETRIES = 5  # each waits as long as Slack says
 
-# At its debug level slack-sdk logs whole requests, and the answer to a pick-up holds a link's seed.
+# Below this slack-sdk logs whole requests, and the answer to a pick-up holds a link's seed. A filter, beside the level,
+# because an operator may set the levels of all loggers.
 quiet = logging.getLogger("slack_sdk.keydesk")
 quiet.setLevel(logging.WARNING)
+quiet.addFilter(lambda record: record.levelno >= logging.WARNING)
 
 
 class _BrokenConnection(AsyncConnectionErrorRetryHandler):

@@ -26,6 +26,8 @@ from bot.desk.errors import (
     ProviderInvalid,
     ProviderNotFound,
     Superseded,
+    Unavailable,
+    Undeliverable,
 )
 from bot.desk.grants import Grants
 from bot.desk.model import Actor, Draft, Key, Ruling
@@ -253,7 +255,10 @@ class _Listeners:
             self._background.start(self._show_home(self._actor(context)))
 
     async def _show_home(self, actor: Actor) -> None:
-        await self._notifier.show_home(await self._requests.home(actor))
+        try:
+            await self._notifier.show_home(await self._requests.home(actor))
+        except (Undeliverable, Unavailable) as error:
+            log.warning("the Home of %s was not drawn: %s", actor.id, error)
 
     async def _refresh(self, actor: Actor, place: Place, said: str = "") -> None:
         """Brings up to date what only its viewer sees: their Home, or the list that was an answer to them."""
@@ -321,13 +326,13 @@ async def _reply(ack: AsyncAck, message: views.Message) -> None:
 
 
 def _value(body: Body) -> str:
-    return str(body["actions"][0]["value"])
+    return str(body["actions"][0].get("value") or "")
 
 
 def _provider(view: Mapping[str, Any]) -> str:
     """The provider that the form has chosen, or that it came with."""
     chosen = view.get("state", {}).get("values", {}).get(PROVIDER, {}).get(PROVIDER, {}).get("selected_option")
     if not chosen:
-        blocks = (block for block in view.get("blocks", ()) if block.get("block_id") == PROVIDER)
-        chosen = next((block["element"].get("initial_option") for block in blocks), None)
+        blocks = (block.get("element") or {} for block in view.get("blocks", ()) if block.get("block_id") == PROVIDER)
+        chosen = next((element.get("initial_option") for element in blocks), None)
     return str((chosen or {}).get("value", ""))

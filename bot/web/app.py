@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from bot.desk.errors import DeskError
 from bot.desk.grants import Grants
 from bot.web.answers import Problem, answer_problem, from_desk, from_http
+from bot.web.bodies import Bodies
 from bot.web.link import LinkApi, page_routes
 from bot.web.sessions import MAX_AGE, Guard, cookie_name
 from bot.web.sign_in import SignIn
@@ -26,6 +27,8 @@ from bot.web.sign_in import SignIn
 log = logging.getLogger(__name__)
 
 READY_PATIENCE = 5.0  # seconds
+BODY_PATIENCE = 30.0  # seconds for all of a body
+LARGEST_BODY = 1024 * 1024  # bytes; Slack's payloads stay far below, and the page's own further
 HEADERS = {
     "Content-Security-Policy": "; ".join(
         (
@@ -100,6 +103,7 @@ def build(
         ],
         middleware=[
             Middleware(Shield, secure=secure),
+            Middleware(Bodies, largest=LARGEST_BODY, patience=BODY_PATIENCE),
             Middleware(
                 SessionMiddleware,
                 secret_key=session_secret.get_secret_value(),

@@ -8,6 +8,7 @@ import httpx
 from authlib.integrations.starlette_client import OAuth, OAuthError
 from joserfc.errors import JoseError
 from pydantic import SecretStr
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
@@ -82,19 +83,23 @@ class SignIn:
 
     async def callback(self, request: Request) -> Response:
         """Slack sends the browser back: checks what it brings, and opens a session."""
+        if request.method != "GET":  # a preview's HEAD comes along with it, and must not use the code up
+            raise HTTPException(405, headers={"Allow": "GET"})
         link = "/k/" + request.query_params.get("state", "").partition(".")[2]
         if not LINK_PATH.fullmatch(link):
             link = ""
         try:
             issuer = (await self._slack.load_server_metadata()).get("issuer")
-            token = await self._slack.authorize_access_token(
-                request,
-                claims_options={
-                    "iss": {"essential": True, "value": issuer},
-                    "aud": {"essential": True, "value": self._client_id},
-                },
-            )
-            claims = token.get("userinfo") or {}
+            # Of Slack's answer only who it is: its tokens are for nothing here, and bear no name that an error could show.
+            claims = (
+                await self._slack.authorize_access_token(
+                    request,
+                    claims_options={
+                        "iss": {"essential": True, "value": issuer},
+                        "aud": {"essential": True, "value": self._client_id},
+                    },
+                )
+            ).get("userinfo") or {}
             actor = Actor(team=str(claims[TEAM_CLAIM]), id=str(claims[USER_CLAIM]))
         except (OAuthError, JoseError, KeyError) as error:
             log.warning("a sign-in was refused: %s", type(error).__name__)

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
+from bot.slack import views
 from sandbox.client import Message
 from tests.flows.world import World
 from tests.slack.seeing import acts, approved, card, private
@@ -214,18 +215,30 @@ async def test_presses(flow: World) -> None:
     await flow.ben.expect_message("is over")
 
 
-async def test_what_nobody_expected_has_a_reference(flow: World, caplog: pytest.LogCaptureFixture) -> None:
+async def test_what_nobody_expected_has_a_reference(
+    flow: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The member gets it to quote; the log has the rest under it."""
     await flow.ask()
-    payload = await press(flow, "U0ANA", await card(flow.ana), action_id="approve")
-    del payload["actions"][0]["value"]
+    monkeypatch.setattr(views, "deny_form", {}.__getitem__)  # a defect
     with caplog.at_level(logging.ERROR):
-        await deliver(flow, payload)
+        await flow.ana.click(await card(flow.ana), "deny")
         answer = await flow.ana.expect(private(flow.ana))
     [reference] = re.findall(r"Reference `([0-9a-f]{8})`", answer.plain)
     assert reference in caplog.text
     assert "KeyError" in caplog.text
     assert reference not in str(await flow.cara.state())
+
+
+async def test_a_press_without_its_value_presses_nothing(flow: World) -> None:
+    """It names no request, so there is none."""
+    await flow.ask()
+    payload = await press(flow, "U0ANA", await card(flow.ana), action_id="approve")
+    del payload["actions"][0]["value"]
+    before = await acts(flow)
+    await deliver(flow, payload)
+    assert "no such" in (await flow.ana.expect(private(flow.ana))).plain.lower()
+    assert await acts(flow) == before
 
 
 async def test_a_button_of_an_older_desk(flow: World) -> None:

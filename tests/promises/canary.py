@@ -2,6 +2,18 @@
 
 A secret counts as found when the whole of it stands there, or a half of 12 characters or more, in any of the forms
 in which programs write bytes down.
+
+What is added to the desk is added here:
+
+- A secret of the settings: nothing to do. Every `SecretStr` is marked under its name.
+- A provider: its administrative paths and the credential that belongs there go into `VENDORS`. The values that it
+  answers a POST with are marked by themselves where they look as `VALUE` says.
+- A secret that arises on the way, as a deposit that a person brings or a KEK that a file holds: `Watched.marked.add`
+  where the test makes it up, or `mark_what_arose` where it is read from what went over the wire. Where it has to be
+  said, `_without_what_belongs` takes it out at that one place.
+- A flow: a function beside `opened_and_given_back` in test_canary.py, called by `test_every_flow`; its calls to Slack
+  and to vendors join the lists there that `test_every_fault_at_every_call` breaks, its functions with a secret in
+  hand join `clumsy`. And `plant` leaks it once, so that `test_the_canary_can_die` shows that it would be found.
 """
 
 import asyncio
@@ -18,6 +30,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus, unquote_plus
 
 import httpx
+from pydantic import SecretStr
 from sqlalchemy import create_engine, inspect, text
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -25,13 +38,15 @@ from bot.desk import envelope
 from bot.desk.model import Secret
 from bot.settings import Settings
 from sandbox.client import Sandbox
-from sandbox.openai import Key
 from sandbox.server import Running, SandboxServer
 from sandbox.workspace import Json
 from storage.migrate import engine_url
 from tests.flows.browsing import Browser, from_base64url
 
 SHORTEST = 12  # characters of a half that give a secret away
+VENDORS = {"/openai/v1/organization/": "openai_admin_key"}
+"""Where a vendor is administered, and the credential of the sandbox that is shown there."""
+VALUE = re.compile(rb'"(sk-[A-Za-z0-9_-]{20,})"')  # a key's; what stands for one has dots or stars in it
 LINK = re.compile(rb'"url":\s*"(http://[^"#]+/k/[\w-]+#[\w-]{43})"')
 
 
@@ -85,7 +100,7 @@ class Heard:
 
 
 class OverheardServer(SandboxServer):
-    """A sandbox that keeps every request before any fault meets it, and the value of every key it makes."""
+    """A sandbox that keeps every request before any fault meets it, and the value of every key that it answers with."""
 
     heard: list[Heard]
     values: list[str]
@@ -93,15 +108,6 @@ class OverheardServer(SandboxServer):
     def _assemble(self, scopes: Sequence[str], ack_seconds: float) -> ASGIApp:
         self.heard, self.values = [], []
         app = super()._assemble(scopes, ack_seconds)
-        organization = self._openai.organization
-        issue = organization.issue
-
-        def keep(**how: Any) -> tuple[Key, str]:
-            key, value = issue(**how)
-            self.values.append(value)
-            return key, value
-
-        setattr(organization, "issue", keep)  # noqa: B010  (a plain assignment to a method does not pass mypy)
 
         async def serve(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != "http" or scope["path"].startswith("/control/"):
@@ -115,7 +121,12 @@ class OverheardServer(SandboxServer):
                 heard.body.extend(message.get("body", b""))
                 return message
 
-            await app(scope, hear, send)
+            async def answer(message: Message) -> None:
+                if heard.method == "POST" and not heard.path.startswith("/api/"):
+                    self.values += [value.decode() for value in VALUE.findall(message.get("body", b""))]
+                await send(message)
+
+            await app(scope, hear, answer)
 
         return serve
 
@@ -148,7 +159,8 @@ class Watched:
 
     def __post_init__(self) -> None:
         told = self.server.running
-        self.slack_tokens, self.vendor_keys = {told.bot_token, told.app_token}, {told.openai_admin_key}
+        self.slack_tokens = {told.bot_token, told.app_token}
+        self.vendor_keys = {getattr(told, name) for name in VENDORS.values()}
 
     @property
     def kept(self) -> Path:
@@ -157,15 +169,10 @@ class Watched:
 
     def mark_settings(self, settings: Settings) -> None:
         """Everything in the settings that is not for all eyes."""
-        for name, value in (
-            ("bot token", settings.slack_bot_token),
-            ("app token", settings.slack_app_token),
-            ("signing secret", settings.slack_signing_secret),
-            ("client secret", settings.slack_client_secret),
-            ("session secret", settings.session_secret),
-            ("admin credential", settings.openai_admin_key),
-        ):
-            if value is not None:
+        for name, value in settings:
+            if (
+                isinstance(value, SecretStr) and name != "database_url"
+            ):  # a file's name may be told; a password is marked
                 self.marked.add(name, value.get_secret_value())
 
     def mark_processes(self, *pids: int) -> None:
@@ -214,16 +221,14 @@ class Watched:
     def said_to_slack(self) -> Iterator[bytes]:
         """All that was sent to Slack and to the provider, without what has to be sent there."""
         for heard in self.server.heard:
-            if heard.path.startswith(
-                ("/api/", "/response/", "/openai/v1/organization/", "/.well-known", "/openid/conn")
-            ):
+            if heard.path.startswith(("/api/", "/response/", *VENDORS, "/.well-known", "/openid/conn")):
                 yield self._without_what_belongs(heard)
         for delivery in list(self.server._deliveries.record):
             yield json.dumps(delivery.response_body).encode()
 
     def _without_what_belongs(self, heard: Heard) -> bytes:
         """A request less the credential in its header, the exchange of a code, and the one button that hands a link over."""
-        bearers = self.vendor_keys if heard.path.startswith("/openai/") else self.slack_tokens
+        bearers = self.vendor_keys if heard.path.startswith(tuple(VENDORS)) else self.slack_tokens
         allowed = {f"Bearer {token}".encode() for token in bearers}
         exchange = heard.path == "/api/openid.connect.token"
         if exchange:

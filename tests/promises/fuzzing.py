@@ -291,6 +291,8 @@ class Siege:
                 count += 1
                 if count % 500 == 0:
                     report.memory.append((count, resident(self.process.pid)))
+                if count % 10_000 == 0:
+                    print(f"{count} inputs in {time.perf_counter() - begin:.0f} s", file=sys.stderr, flush=True)
                 if not self.process.alive:
                     break
             wire.close()

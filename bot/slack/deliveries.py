@@ -78,7 +78,7 @@ class _Input(_Told):
 
 
 class _State(_Told):
-    values: dict[_Id, dict[_Id, _Input]]
+    values: dict[_Id, dict[_Id, _Input]] | None = None
 
 
 class _Element(_Told):
@@ -172,6 +172,9 @@ class _Delivery(_Actor):
     command: _Id | None = None
     text: _Id | None = None
 
+    def _filled_in(self) -> bool:
+        return self.view is not None and self.view.state is not None and self.view.state.values is not None
+
     @model_validator(mode="after")
     def _whole(self) -> Self:
         """What no delivery of its kind lacks."""
@@ -183,7 +186,7 @@ class _Delivery(_Actor):
             case "interactive_message":
                 needed = (by_member, self.actions, self.callback_id is not None)
             case "view_submission":
-                needed = (by_member, self.view and self.view.id and self.view.state)
+                needed = (by_member, self.view and self.view.id, self._filled_in())
             case "view_closed":
                 needed = (by_member, self.view)
             case "block_suggestion":

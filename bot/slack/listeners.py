@@ -331,7 +331,8 @@ def _value(body: Body) -> str:
 
 def _provider(view: Mapping[str, Any]) -> str:
     """The provider that the form has chosen, or that it came with."""
-    chosen = view.get("state", {}).get("values", {}).get(PROVIDER, {}).get(PROVIDER, {}).get("selected_option")
+    values = (view.get("state") or {}).get("values") or {}
+    chosen = values.get(PROVIDER, {}).get(PROVIDER, {}).get("selected_option")
     if not chosen:
         blocks = (block.get("element") or {} for block in view.get("blocks", ()) if block.get("block_id") == PROVIDER)
         chosen = next((element.get("initial_option") for element in blocks), None)

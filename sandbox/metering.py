@@ -91,10 +91,12 @@ class Meter:
     def __init__(self) -> None:
         # By project and day, so that a project's figures of a day are not looked for among everybody's of all time.
         self._uses: dict[str, dict[int, list[Use]]] = defaultdict(lambda: defaultdict(list))
+        self.added = 0  # how often something was added: as long as it is the same, so are all sums
 
     def add(self, use: Use) -> None:
         """From now on in every sum."""
         self._uses[use.project][use.at // DAY].append(use)
+        self.added += 1
 
     def uses(
         self,

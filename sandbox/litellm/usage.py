@@ -44,6 +44,7 @@ class Usage:
     def __init__(self, meter: Meter, *, key_of: Callable[[str], Json]) -> None:
         self._meter = meter
         self._key_of = key_of
+        self._found: tuple[Any, Sequence[Row]] = (None, ())  # the rows of the last question: its pages follow
         self.routes: list[tuple[str, str, Handler]] = [
             ("GET", "/user/daily/activity", self._of_users),
             ("GET", "/team/daily/activity", self._of_teams),
@@ -66,13 +67,15 @@ class Usage:
             where["keys"] = {asked["api_key"]}
         if "model" in asked:
             where["models"] = {asked["model"]}
-        sums = self._meter.sums(("key", "model"), start=start, end=end, **where)
-        rows = [
-            Row(day, key, model, total)
-            for day in sorted(sums, reverse=True)
-            for (key, model), total in sums[day].items()
-        ]
-        shown, pages = page(rows, number, size)
+        question = (self._meter.added, start, end, where)
+        if self._found[0] != question:
+            sums = self._meter.sums(("key", "model"), start=start, end=end, **where)
+            days = sorted(sums, reverse=True)
+            self._found = (
+                question,
+                [Row(day, key, model, total) for day in days for (key, model), total in sums[day].items()],
+            )
+        shown, pages = page(self._found[1], number, size)
         whole = sum((row.total for row in shown), Total())
         return {
             "results": [self._day(day, [row for row in shown if row.day == day]) for day in _days(shown)],

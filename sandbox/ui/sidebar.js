@@ -136,7 +136,7 @@ export function drawSidebar(node, { state, place, unread, hrefAs, hrefTo, app, d
       "footer",
       { class: "sidebar-foot" },
       icon("lock"),
-      h("span", {}, "Pretend Slack and pretend OpenAI. Nothing leaves this machine."),
+      h("span", {}, "Pretend Slack and pretend providers. Nothing leaves this machine."),
     ),
   ]);
 }

@@ -358,6 +358,36 @@ async def test_a_key_comes_and_goes(servers: Running, show: Open) -> None:
     await expect(panel).to_be_hidden()
 
 
+async def test_keys_of_every_provider_are_shown_and_tried(servers: Running, show: Open) -> None:
+    """With the provider's name and what was spent of a limit; a key is tried where it belongs."""
+    page = await show("U0BEN")
+    panel = page.get_by_test_id("keys-panel")
+    async with httpx.AsyncClient(trust_env=False) as http:
+        for url, credential, body, vendor, model in (
+            (
+                f"{servers.openrouter_url}/keys",
+                servers.openrouter_management_key,
+                {"name": "keydesk-k_1", "limit": 5, "limit_reset": "monthly"},
+                "OpenRouter",
+                "openai/gpt-5-mini",
+            ),
+            (
+                f"{servers.litellm_url}/key/generate",
+                servers.litellm_master_key,
+                {"key_alias": "keydesk-k_2", "max_budget": 7},
+                "LiteLLM",
+                "gpt-5-mini",
+            ),
+        ):
+            made = await http.post(url, json=body, headers={"Authorization": f"Bearer {credential}"})
+            card = panel.get_by_test_id("key").filter(has_text=vendor)
+            await expect(card).to_contain_text("$0.0000 of $")
+            await panel.get_by_test_id("try-key").fill(made.json()["key"])
+            await panel.get_by_test_id("try-send").click()
+            await expect(panel.get_by_test_id("try-result")).to_contain_text(f"A pretend {model} heard you.")
+    await expect(panel).to_contain_text("2 active")
+
+
 async def test_another_member_in_another_tab(sandbox: Sandbox, show: Open) -> None:
     """The switcher leads to the same place as somebody else; both tabs stay live; the cookie names the last one used."""
     ben = await show("U0BEN", "D0BEN")

@@ -38,7 +38,7 @@ from storage.store import SqlStore
 CONNECTIONS = (1, 16, 64)
 ROUNDS = 5
 SECONDS = 0.8  # of a run
-CLICKS = 64  # approvals in a run
+CLICKS = 40  # approvals in a run
 CLICK_ROUNDS = 3
 APPROVERS, ASKERS = 3, 400
 SLACK_SECONDS = 0.2

@@ -17,6 +17,7 @@ from bot.desk.providers import Providers
 from bot.desk.states import GrantState, RequestState
 
 SHOWN_AT_MOST = 20  # of my requests, and of an approver's queue; Slack's Home takes 100 blocks
+PENDING_AT_MOST = 200  # among which an approver's queue is looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,23 +225,28 @@ class Requests:
         if because := unwelcome(actor, await self._directory.person(actor.id)):
             return Home(actor.id, unwelcome=because)
 
-        def look(tx: Transaction) -> tuple[tuple[Story, ...], tuple[Story, ...]]:
+        def look(tx: Transaction) -> tuple[tuple[Story, ...], Sequence[AccessRequest]]:
             mine = tx.requests_of(actor.team, actor.id, SHOWN_AT_MOST)
             # A grant may outlive twenty later requests, and its holder must still find its buttons.
             held = [grant.request_id for grant in tx.grants_of(actor.team, actor.id, SHOWN_AT_MOST)]
             wanted = dict.fromkeys([*(request.id for request in mine), *held])
-            return (
-                tuple(tell(tx, actor.team, request_id, self._providers) for request_id in wanted),
-                tuple(tell(tx, actor.team, r.id, self._providers) for r in tx.pending(actor.team, 200)),
-            )
+            stories = tuple(tell(tx, actor.team, request_id, self._providers) for request_id in wanted)
+            return stories, tx.pending(actor.team, PENDING_AT_MOST)
 
         mine, pending = await self._store.read(look)
-        queue: list[Story] = []
-        for story in pending:
-            requester = Actor(actor.team, story.request.requester)
-            if await self._approvers.may_decide(actor, requester, story.request.draft):
-                queue.append(story)
-        return Home(actor.id, mine=mine, queue=tuple(queue[:SHOWN_AT_MOST]))
+        queue: list[AccessRequest] = []
+        for request in pending:
+            if len(queue) < SHOWN_AT_MOST and await self._approvers.may_decide(
+                actor, Actor(actor.team, request.requester), request.draft
+            ):
+                queue.append(request)
+
+        def tell_queue(tx: Transaction) -> tuple[Story, ...]:
+            """Of those that are shown alone: a story is four queries. One decided meanwhile is no longer waiting."""
+            stories = (tell(tx, actor.team, request.id, self._providers) for request in queue)
+            return tuple(story for story in stories if story.request.state is RequestState.PENDING)
+
+        return Home(actor.id, mine=mine, queue=await self._store.read(tell_queue) if queue else ())
 
     async def _named(self, draft: Draft) -> Draft:
         """The draft with the provider's names. Project and permission must be there at this moment: forms can be old."""

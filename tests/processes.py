@@ -100,6 +100,12 @@ class DeskProcess:
         """Whether it still runs."""
         return bool(self._process.is_alive())
 
+    @property
+    def exit_code(self) -> int | None:
+        """What it ended with, a signal's number below zero; None while it runs."""
+        code: int | None = self._process.exitcode
+        return code
+
     def said(self) -> str:
         """All that it logged or printed, tracebacks included."""
         return self.log.read_text(errors="replace") if self.log.exists() else ""

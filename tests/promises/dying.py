@@ -1,15 +1,21 @@
 """Desks that die where a test says: every commit and every act beyond the process is a point, before and after it.
 
-The product knows nothing of this. In the desk's process `Dying` wraps the store's `write`, the vendor's HTTP client and
-Slack's clients; which points there must be is read from the source, so that none can be added and forgotten.
+The product knows nothing of this. In the desk's process `Dying` wraps the store's `write`, the vendors' HTTP client and
+Slack's clients. Which points there are, and what they are called, is read from the source (`points`), so that none can
+be added and forgotten:
+
+- a commit is called as the function that runs in the transaction: `Grants.pick_up`;
+- an act at a vendor as the function of the adapter that calls it, and its method: `OpenAI.revoke: DELETE`;
+- an act at Slack as Slack calls it: `chat.postMessage`, or `response_url`.
+
+Where two would have the same name they are numbered, in the order of the source.
 """
 
 import ast
 import os
-import re
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from multiprocessing import get_context
@@ -25,10 +31,13 @@ from bot.desk.ports import Transaction
 from storage.store import SqlStore
 
 ROOT = Path(__file__).parents[2]
-DESK, PROVIDERS, SLACK = ROOT / "bot" / "desk", ROOT / "bot" / "providers", ROOT / "bot" / "slack"
+BOT, PROVIDERS, SLACK = ROOT / "bot", ROOT / "bot" / "providers", ROOT / "bot" / "slack"
+CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+"""The methods of HTTP that change something."""
 READING = frozenset({"get", "info", "list", "test"})
 """How the names of Slack's methods end that change nothing."""
 RESPONSE_URL = "response_url"
+ADAPTERS = str(PROVIDERS.relative_to(ROOT))
 LONGEST = 600
 
 Place = tuple[str, int]
@@ -40,19 +49,16 @@ Place = tuple[str, int]
 
 @dataclass(frozen=True)
 class Site:
-    """A call in the source that leads to a point. `code` is the call as it stands there."""
+    """A call in the source that leads to a point, from its first line to its last."""
 
     file: str
     first: int
     last: int
-    code: str
+    point: str
 
     def holds(self, place: Place) -> bool:
         """Whether this is the place."""
         return place[0] == self.file and self.first <= place[1] <= self.last
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.first} {self.code}"
 
 
 class Source:
@@ -75,6 +81,11 @@ class Source:
         """The node around it."""
         return self._above.get(node)
 
+    def is_given_to(self, node: ast.AST, method: str) -> bool:
+        """Whether it stands among the arguments of a call of this method."""
+        around = self.above(node)
+        return isinstance(around, ast.Call) and isinstance(around.func, ast.Attribute) and around.func.attr == method
+
     def scope(self, node: ast.AST) -> ast.AST | None:
         """The function or class around it."""
         found = self.above(node)
@@ -92,17 +103,27 @@ class Source:
             node = self.scope(node)
         return ".".join(names)
 
-    def site(self, call: ast.Call) -> Site:
-        """Where the call stands."""
-        return Site(self.file, call.lineno, call.end_lineno or call.lineno, ast.unparse(call))
 
-
-def _sources(folder: Path) -> list[Source]:
+@cache
+def _sources(folder: Path) -> Sequence[Source]:
     return [Source(path) for path in sorted(folder.rglob("*.py"))]
 
 
-def _takes_a_transaction(function: Any) -> bool:
-    return any(arg.arg == "tx" for arg in (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs))
+def _numbered(names: Sequence[str]) -> list[str]:
+    """Each name once: those that are the same get numbers, in their order."""
+    return [
+        name if names.count(name) == 1 else f"{name} {names[: place + 1].count(name)}"
+        for place, name in enumerate(names)
+    ]
+
+
+def _takes_a_transaction(source: Source, function: Any) -> bool:
+    """By its annotation, which mypy asks of every function but a lambda, or by the name that the desk gives to it."""
+    arguments = (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs)
+    return any(
+        arg.arg == "tx" or (arg.annotation is not None and ast.unparse(arg.annotation) == Transaction.__name__)
+        for arg in arguments
+    ) or (isinstance(function, ast.Lambda) and source.is_given_to(function, "write"))
 
 
 def _handed_on(source: Source, function: Any) -> bool:
@@ -117,34 +138,25 @@ def _handed_on(source: Source, function: Any) -> bool:
     for use in uses:
         around = source.above(use)
         called = isinstance(around, ast.Call) and around.func is use
-        read = isinstance(around, ast.Call) and isinstance(around.func, ast.Attribute) and around.func.attr == "read"
-        if not called and not read:
+        if not called and not source.is_given_to(use, "read"):
             return True
     return False
 
 
 @cache
-def commits() -> dict[Place, str]:
-    """Every function that the desk commits: where it begins, and its name. Where names are the same, they are numbered."""
+def commits() -> Mapping[Place, str]:
+    """Every function that the product commits: where it begins, and the point that it is."""
     found: dict[Place, str] = {}
-    for source in _sources(DESK):
+    for source in _sources(BOT):
         functions = [
             function
             for function in source.all(ast.FunctionDef, ast.Lambda)
-            if _takes_a_transaction(function) and _handed_on(source, function)
+            if _takes_a_transaction(source, function) and _handed_on(source, function)
         ]
-        names = [source.name(function) for function in functions]
-        for name in dict.fromkeys(names):
-            same = sorted(f.lineno for f, its in zip(functions, names, strict=True) if its == name)
-            for number, line in enumerate(same, 1):
-                found[source.file, line] = name if len(same) == 1 else f"{name} {number}"
+        functions.sort(key=lambda function: function.lineno)
+        names = _numbered([source.name(function) for function in functions])
+        found |= {(source.file, function.lineno): name for function, name in zip(functions, names, strict=True)}
     return found
-
-
-@cache
-def writes() -> frozenset[Site]:
-    """Every call of the store's `write` in the desk."""
-    return frozenset(source.site(call) for source in _sources(DESK) for call in source.calls("write"))
 
 
 @cache
@@ -152,26 +164,33 @@ def vendor_calls() -> frozenset[Site]:
     """Every call in the adapters that changes something at the vendor; a function that is one such call stands for it."""
     found: set[Site] = set()
     for source in _sources(PROVIDERS):
-        direct = {
-            call
+        changing = {
+            call: call.args[0].value
             for call in source.all(ast.Call)
-            if call.args and isinstance(call.args[0], ast.Constant) and call.args[0].value in _CHANGING
+            if call.args and isinstance(call.args[0], ast.Constant) and call.args[0].value in CHANGING
         }
         for function in source.all(ast.AsyncFunctionDef):
             last = function.body[-1]
             told = last.value.value if isinstance(last, ast.Return) and isinstance(last.value, ast.Await) else None
-            if told in direct and all(isinstance(line, ast.Expr) for line in function.body[:-1]):
-                direct = (direct - {told}) | set(source.calls(function.name))
-        found |= {source.site(call) for call in direct}
+            if (
+                told in changing
+                and function.name.startswith("_")
+                and all(isinstance(line, ast.Expr) for line in function.body[:-1])
+            ):
+                method = changing.pop(told)
+                changing |= dict.fromkeys(source.calls(function.name), method)
+        calls = sorted(changing, key=lambda call: (call.lineno, call.col_offset))
+        names = _numbered([f"{source.name(source.scope(call) or call)}: {changing[call]}" for call in calls])
+        found |= {
+            Site(source.file, call.lineno, call.end_lineno or call.lineno, name)
+            for call, name in zip(calls, names, strict=True)
+        }
     return frozenset(found)
-
-
-_CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
 @cache
 def ways_out() -> frozenset[str]:
-    """What the adapters call on their HTTP clients: there must be one way, or `vendor_calls` could miss another."""
+    """What the adapters call on their HTTP clients: `vendor_calls` knows `request` alone, and would miss another way."""
     return frozenset(
         f"{source.file}: {node.attr}"
         for source in _sources(PROVIDERS)
@@ -198,15 +217,12 @@ def slack_calls() -> frozenset[str]:
     return frozenset(found)
 
 
+def points() -> frozenset[str]:
+    """Every commit and every act beyond the process, by its name."""
+    return frozenset({*commits().values(), *(site.point for site in vendor_calls()), *slack_calls()})
+
+
 # ---- what a running desk meets
-
-
-@dataclass(frozen=True)
-class Met:
-    """A point that a desk came to, and the places in the source that led there."""
-
-    point: str
-    places: tuple[Place, ...]
 
 
 @dataclass
@@ -214,6 +230,8 @@ class Dying:
     """Makes a desk die at a point; to be its `prepare`. It records every point that it comes to."""
 
     record: Path
+    _commits: Mapping[Place, str] = field(default_factory=commits)  # read here once, and not in each process
+    _vendor_calls: frozenset[Site] = field(default_factory=vendor_calls)
     _fate: Any = field(default_factory=lambda: get_context("forkserver").Array("c", LONGEST))
     _fate_known: str = ""
     _passed: bool = False
@@ -226,11 +244,9 @@ class Dying:
         """From now on it lives."""
         self._fate.value = b""
 
-    def met(self) -> list[Met]:
+    def met(self) -> list[str]:
         """All points so far, in the order in which they were met."""
-        lines = self.record.read_text().splitlines() if self.record.exists() else []
-        parts = [line.split("\t") for line in lines]
-        return [Met(point, tuple(_place(place) for place in places)) for point, *places in parts]
+        return self.record.read_text(encoding="utf-8").splitlines() if self.record.exists() else []
 
     def __call__(self) -> None:
         """Wraps, in the desk's own process, what leads out of it."""
@@ -238,14 +254,14 @@ class Dying:
         api_call, send_dict = AsyncWebClient.api_call, AsyncWebhookClient.send_dict
 
         async def dying_write(store: SqlStore, act: Callable[[Transaction], Any]) -> Any:
-            return await self._around(_commit(act), write(store, act))
+            return await self._around(self._commit(act), write(store, act))
 
         async def dying_request(client: httpx.AsyncClient, method: str, url: Any, **more: Any) -> Any:
             going = request(client, method, url, **more)
-            act = _outermost(PROVIDERS)
-            if act is None or method not in _CHANGING:
+            places = _places()
+            if method not in CHANGING or not any(place[0].startswith(ADAPTERS) for place in places):
                 return await going
-            return await self._around(f"{act}: {method} {_shortened(str(url))}", going)
+            return await self._around(self._vendor_call(method, places), going)
 
         async def dying_api_call(client: AsyncWebClient, api_method: str, **more: Any) -> Any:
             going = api_call(client, api_method, **more)
@@ -265,11 +281,24 @@ class Dying:
         self._come(point, "after")
         return answer
 
+    def _commit(self, act: Any) -> str:
+        while isinstance(act, partial):
+            act = act.func
+        code: CodeType = getattr(act, "__func__", act).__code__
+        place = _file(code), code.co_firstlineno
+        return self._commits.get(place) or f"a commit that was not found in the source: {place}"
+
+    def _vendor_call(self, method: str, places: Sequence[Place]) -> str:
+        for place in places:
+            for site in self._vendor_calls:
+                if site.holds(place):
+                    return site.point
+        return f"a call that was not found in the source: {method}, {places}"
+
     def _come(self, point: str, when: str) -> None:
         if when == "before":
-            line = "\t".join((point, *(f"{file}:{number}" for file, number in _places())))
             with self.record.open("a", encoding="utf-8") as record:
-                record.write(line + "\n")
+                record.write(f"{point}\n")
         fate = self._fate.value.decode()
         if fate != self._fate_known:
             self._fate_known, self._passed = fate, fate.endswith("\n")
@@ -279,48 +308,19 @@ class Dying:
             self._passed = True
 
 
-def _frames() -> Iterator[FrameType]:
-    """The frames that led here, the innermost first."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame:
-        yield frame
-        frame = frame.f_back
-
-
-def _file(code: CodeType) -> Path:
-    return Path(os.path.abspath(code.co_filename))
+def _file(code: CodeType) -> str:
+    path = Path(os.path.abspath(code.co_filename))
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
 
 
 def _places() -> list[Place]:
-    """Where in the product this was called from."""
-    found = [(_file(frame.f_code), frame.f_lineno) for frame in _frames()]
-    return [(str(file.relative_to(ROOT)), line) for file, line in found if file.is_relative_to(ROOT / "bot")]
-
-
-def _place(text: str) -> Place:
-    file, _, line = text.rpartition(":")
-    return file, int(line)
-
-
-def _outermost(folder: Path) -> str | None:
-    """The function of this folder's that was called first on the way here."""
-    names = [frame.f_code.co_name for frame in _frames() if _file(frame.f_code).is_relative_to(folder)]
-    return names[-1] if names else None
-
-
-def _commit(act: Any) -> str:
-    """The name of what is committed."""
-    while isinstance(act, partial):
-        act = act.func
-    code: CodeType = getattr(act, "__func__", act).__code__
-    place = str(_file(code).relative_to(ROOT)), code.co_firstlineno
-    return commits().get(place) or f"unknown commit {place[0]}:{place[1]}"
-
-
-def _shortened(path: str) -> str:
-    """The path with its ids left out."""
-    below = re.sub(r"^.*/projects/[^/]+", "…", path)
-    return re.sub(r"/(service_accounts|api_keys)/[^/]+", r"/\1/{id}", below)
+    """Where in the product this was called from, the innermost first."""
+    found: list[Place] = []
+    frame: FrameType | None = sys._getframe(1)
+    while frame:
+        found.append((_file(frame.f_code), frame.f_lineno))
+        frame = frame.f_back
+    return [place for place in found if place[0].startswith("bot/")]
 
 
 def _reads(method: str) -> bool:

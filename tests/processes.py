@@ -78,8 +78,11 @@ class DeskProcess:
         assert await self._hear() == "ready", f"the desk did not start:\n{self.said()}"
 
     async def sweep(self) -> None:
-        """Reconciles once. Raises `EOFError` when it died of it."""
-        self._line.send("sweep")
+        """Reconciles once. Raises `EOFError` when it died of it, or of the scheduler's own sweep just before."""
+        try:
+            self._line.send("sweep")
+        except BrokenPipeError:
+            raise EOFError("the desk was dead already") from None
         if await self._hear() != "swept":
             raise EOFError("the desk died while it swept")
 

@@ -40,7 +40,7 @@ from bot.desk import audit, envelope
 from bot.desk.model import AccessRequest, Context, Grant, Key, Link, Notice
 from bot.desk.ports import Provider
 from bot.desk.requests import tell
-from bot.desk.revoking import QUARANTINE
+from bot.desk.revoking import LOOK_AGAIN, QUARANTINE
 from bot.desk.states import GrantState, KeyState, RequestState
 from bot.desk.watch import LEASE, STALLED_AFTER
 from bot.slack import views
@@ -120,7 +120,8 @@ class Stage:
     def _left(self) -> list[tuple[Any, ...]]:
         now = self.flow.clock()
         notices, keys = table(Notice), table(Key)
-        marked = and_(keys.c.fingerprint.is_(None), keys.c.due_at > now)  # its mint may yet land
+        # One whose mint may yet land is looked for again in a while; what is leased is due later than that.
+        marked = and_(keys.c.fingerprint.is_(None), keys.c.due_at > now, keys.c.due_at <= now + LOOK_AGAIN)
         undone = (
             select(notices.c.kind, notices.c.due_at).where(notices.c.shown < notices.c.wanted),
             select(keys.c.id, keys.c.due_at).where(keys.c.state == KeyState.REVOKING.value, not_(marked)),

@@ -5,6 +5,7 @@ real one.
 """
 
 import asyncio
+import gc
 import multiprocessing
 import os
 import signal
@@ -22,7 +23,23 @@ from bot.settings import Settings
 
 READY_SECONDS = 30.0
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["app", "tests.processes"])
+_FORKS.set_forkserver_preload(
+    [
+        "app",
+        "tests.processes",
+        "tests.promises.dying",
+        # What a desk's libraries import only once it runs.
+        "anyio._backends._asyncio",
+        "apscheduler.executors.asyncio",
+        "apscheduler.triggers.interval",
+        "httpcore",
+        "httpcore2",
+        "truststore",
+        "uvicorn.lifespan.on",
+        "uvicorn.protocols.http.auto",
+        "uvicorn.protocols.websockets.auto",
+    ]
+)
 
 
 class SharedClock:
@@ -155,6 +172,7 @@ def _serve(
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(file, sys.stdout.fileno())
     os.dup2(file, sys.stderr.fileno())
+    gc.freeze()  # what was there before the fork is never garbage: looking through it again and again takes long
     app.log_to_stderr("debug")
     if prepare:
         prepare()

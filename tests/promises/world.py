@@ -10,7 +10,7 @@ import httpx
 from sandbox.client import Sandbox
 from sandbox.server import Running
 from storage.store import SqlStore
-from tests.flows.world import World, installed, settings_for
+from tests.flows.world import POLICY, World, installed, settings_for
 from tests.processes import DeskProcess, SharedClock
 
 
@@ -40,13 +40,15 @@ async def desks(
     folder: Path,
     count: int = 1,
     prepare: Callable[[], None] | None = None,
+    policy: str = POLICY,
 ) -> AsyncIterator[Desks]:
     """So many desks on one database, all started, until the context ends. They share the session secret.
 
     Their clocks go with the world's; each can be turned by itself.
     """
-    one = settings_for(servers, mode=mode, database_url=database_url, folder=folder)
-    more = [settings_for(servers, mode=mode, database_url=database_url, folder=folder) for _ in range(count - 1)]
+    one, *more = [
+        settings_for(servers, mode=mode, database_url=database_url, folder=folder, policy=policy) for _ in range(count)
+    ]
     all_of_them = [one, *(other.model_copy(update={"session_secret": one.session_secret}) for other in more)]
     clock = SharedClock()
     processes = [

@@ -12,7 +12,7 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from bot.desk.errors import Unavailable
 from bot.slack import views
-from bot.slack.client import CALL_SECONDS, quiet, retry_handlers
+from bot.slack.client import CALL_SECONDS, code_of, quiet, retry_handlers
 
 log = logging.getLogger(__name__)
 
@@ -52,10 +52,12 @@ class Answers:
 
         Raises `Unavailable` when Slack does not take it in time.
         """
+        if not trigger_id:
+            raise Unavailable("Slack sent this without a way to open a dialog. Try once more.")
         try:
             opened = await self._client.views_open(trigger_id=trigger_id, view=view)
         except SlackApiError as error:
-            code = error.response.get("error")
+            code = code_of(error)
             if code in TRIGGER_USED:
                 return None
             if code not in TRIGGER_LATE:
@@ -70,7 +72,7 @@ class Answers:
         try:
             await self._client.views_update(view_id=view_id, view=view)
         except SlackApiError as error:
-            log.info("dialog %s could not be updated: %s", view_id, error.response.get("error"))
+            log.info("dialog %s could not be updated: %s", view_id, code_of(error))
 
     async def say(self, place: Place, text: str) -> None:
         """A sentence, private to who pressed there."""

@@ -4,6 +4,7 @@ import logging
 
 from aiohttp import ClientConnectorError, ClientSession, ClientTimeout, DummyCookieJar
 from pydantic import SecretStr
+from slack_sdk.errors import SlackApiError
 from slack_sdk.http_retry import HttpRequest, HttpResponse, RetryState
 from slack_sdk.http_retry.async_handler import AsyncRetryHandler
 from slack_sdk.http_retry.builtin_async_handlers import (
@@ -11,6 +12,7 @@ from slack_sdk.http_retry.builtin_async_handlers import (
     AsyncRateLimitErrorRetryHandler,
 )
 from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 CALL_SECONDS = 10
 ONCE = frozenset({"chat.postMessage", "views.open"})  # what repeated does again, where all else does the same again
@@ -21,6 +23,12 @@ RATE_LIMIT_RETRIES = 5  # each waits as long as Slack says
 quiet = logging.getLogger("slack_sdk.keydesk")
 quiet.setLevel(logging.WARNING)
 quiet.addFilter(lambda record: record.levelno >= logging.WARNING)
+
+
+def code_of(error: SlackApiError) -> str:
+    """Slack's own word for what is wrong; the status where it answers in none, as a proxy before it may."""
+    told = error.response.data if isinstance(error.response, AsyncSlackResponse) else error.response
+    return str(told.get("error")) if isinstance(told, dict) else f"status {getattr(error.response, 'status_code', '?')}"
 
 
 class _BrokenConnection(AsyncConnectionErrorRetryHandler):

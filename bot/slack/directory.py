@@ -12,6 +12,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.desk.errors import Unavailable
 from bot.desk.model import Person
 from bot.desk.ports import Clock
+from bot.slack.client import code_of
 
 PERSON_KEPT = timedelta(minutes=10)
 GROUP_KEPT = timedelta(seconds=60)
@@ -67,9 +68,10 @@ class SlackDirectory:
             async with asyncio.timeout(PATIENCE if hurry else None):
                 return await call
         except SlackApiError as error:
-            if error.response.get("error") in none:
+            code = code_of(error)
+            if code in none:
                 return None
-            raise Unavailable(f"Slack cannot say who people are now ({error.response.get('error')}).") from None
+            raise Unavailable(f"Slack cannot say who people are now ({code}).") from None
         except Exception as error:
             raise Unavailable(f"Slack does not answer now ({type(error).__name__}). Try again in a moment.") from None
 

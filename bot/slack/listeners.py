@@ -105,7 +105,7 @@ class _Listeners:
         word, rest = (*str(body.get("text") or "").split(maxsplit=1), "", "")[:2]
         match word.lower(), rest.strip():
             case "request", _:
-                await self._open_form(actor, str(body["trigger_id"]))
+                await self._open_form(actor, str(body.get("trigger_id") or ""))
                 await ack()
             case ("list", _) | ("revoke", ""):
                 await _reply(ack, views.grant_list(await self._requests.home(actor)))
@@ -120,7 +120,7 @@ class _Listeners:
     # ---- asking
 
     async def ask(self, ack: AsyncAck, body: Body, context: AsyncBoltContext) -> None:
-        await self._open_form(self._actor(context), str(body["trigger_id"]))
+        await self._open_form(self._actor(context), str(body.get("trigger_id") or ""))
         await ack()
 
     async def _open_form(self, actor: Actor, trigger_id: str) -> None:
@@ -264,7 +264,7 @@ class _Listeners:
         """Brings up to date what only its viewer sees: their Home, or the list that was an answer to them."""
         if place.home:
             await self._show_home(actor)
-        elif place.ephemeral:
+        elif place.ephemeral and place.response_url:
             await self._answers.send(place, views.grant_list(await self._requests.home(actor), said=said), replace=True)
 
     # ---- what is left

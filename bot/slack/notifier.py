@@ -10,6 +10,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.desk.errors import Unavailable, Undeliverable
 from bot.desk.model import Home, Notice, Story
 from bot.slack import views
+from bot.slack.client import code_of
 
 NEVER = frozenset(
     {
@@ -72,7 +73,7 @@ async def _reaching(call: Awaitable[Any]) -> Any:
     try:
         return await call
     except SlackApiError as error:
-        why = str(error.response.get("error"))
+        why = code_of(error)
         if why in NEVER:
             raise Undeliverable(why) from None
         raise Unavailable(f"Slack did not take it ({why}).") from None

@@ -89,6 +89,8 @@ class SignIn:
         if not LINK_PATH.fullmatch(link):
             link = ""
         try:
+            if not any(request.query_params.get(name) for name in ("code", "error")):
+                raise OAuthError("no_code")
             issuer = (await self._slack.load_server_metadata()).get("issuer")
             # Of Slack's answer only who it is: its tokens are for nothing here, and bear no name that an error could show.
             claims = (

@@ -232,8 +232,8 @@ def _where(frames: str) -> str:
 
 def judged(sent: Input, answer: Answer) -> str | None:
     """What is wrong about this answer to this input."""
-    if sent.framing in _NO_ANSWER:
-        return None
+    if sent.framing in _NO_ANSWER or (sent.framing == "raw" and not sent.body.strip()):
+        return None  # empty lines before a request are passed over (RFC 9112, 2.2), and none follows
     if answer.hung:
         return HUNG
     if answer.status is None:

@@ -44,7 +44,19 @@ from storage.migrate import engine_url
 from tests.flows.browsing import Browser, from_base64url
 
 SHORTEST = 12  # characters of a half that give a secret away
-VENDORS = {"/openai/v1/organization/": "openai_admin_key"}
+VENDORS = {
+    "/openai/v1/organization/": "openai_admin_key",
+    **dict.fromkeys(
+        (
+            f"/openrouter/api/v1/{room}"
+            for room in ("key", "workspaces", "guardrails", "analytics/", "credits", "models")
+        ),
+        "openrouter_management_key",
+    ),
+    **dict.fromkeys(
+        (f"/litellm/{room}" for room in ("key/", "team/", "user/", "health/", "models")), "litellm_master_key"
+    ),
+}
 """Where a vendor is administered, and the credential of the sandbox that is shown there."""
 VALUE = re.compile(rb'"(sk-[A-Za-z0-9_-]{20,})"')  # a key's; what stands for one has dots or stars in it
 LINK = re.compile(rb'"url":\s*"(http://[^"#]+/k/[\w-]+#[\w-]{43})"')
@@ -236,6 +248,8 @@ class Watched:
             allowed.add(b"Basic " + base64.b64encode(f"{told.client_id}:{told.client_secret}".encode()))
         headers = [pair for pair in heard.headers if not (pair[0].lower() == b"authorization" and pair[1] in allowed)]
         body = bytes(heard.body)
+        if heard.path == "/litellm/key/generate":  # where the desk chooses the value, it has to say it here
+            body = re.sub(rb'"key":\s*"[^"]*"', b'"key": "(chosen)"', body, count=1)
         if exchange:
             body = re.sub(rb"(^|&)(code|client_secret)=[^&]+", b"", body)
         private = heard.path.startswith("/response/") and b'"response_type": "ephemeral"' in body

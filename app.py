@@ -24,15 +24,20 @@ from slack_sdk.web.async_client import AsyncWebClient
 from sqlalchemy.exc import OperationalError
 from uvicorn.loops.auto import auto_loop_factory
 
-from bot import checkup, demo, providers, web
+from bot import checkup, demo, kek, providers, web
 from bot import slack as skin
 from bot.desk import audit
 from bot.desk.assembly import assemble
-from bot.desk.errors import PolicyFlaw, Unavailable
-from bot.desk.policy import Policy, lint_people
+from bot.desk.deposits import rewrap
+from bot.desk.errors import KekFlaw, PolicyFlaw, Unavailable
+from bot.desk.policy import Policy, PolicyFile, lint_people
 from bot.desk.policy import load as load_policy
+from bot.desk.policy import read as read_policy
 from bot.desk.ports import Clock, Provider
+from bot.desk.providers import mints
+from bot.desk.vault import KekSource, Vault
 from bot.desk.watch import Watch
+from bot.providers import deposit
 from bot.settings import Settings, SettingsFlaw
 from bot.settings import load as load_settings
 from storage.migrate import upgrade
@@ -82,10 +87,15 @@ async def running(settings: Settings, *, clock: Clock = now) -> AsyncIterator[Se
     """The whole desk, serving, until the context ends. Raises `CannotStart`."""
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(_listening(settings.host, settings.port))
-        vendors = providers.build(settings, clock)
+        text = _policy_text(settings)
+        vendors = {
+            **providers.build(settings, clock),
+            **deposit.from_policy(_policy_file(settings, text).deposit),
+        }
         for vendor in vendors.values():
             stack.push_async_callback(vendor.aclose)
-        text, policy = _policy(settings, vendors)
+        policy = _policy(settings, text, vendors)
+        keks = await _keks(settings, policy, vendors)
         database = settings.database_url.get_secret_value()
         await asyncio.to_thread(_migrated, database)
         store = SqlStore.open(database)
@@ -112,11 +122,20 @@ async def running(settings: Settings, *, clock: Clock = now) -> AsyncIterator[Se
             clock=clock,
             random=os.urandom,
             public_url=settings.public_url,
+            kek=keks,
         )
         slack_app = skin.build_app(client=client, signing_secret=settings.slack_signing_secret)
-        background = skin.register(slack_app, requests=desk.requests, grants=desk.grants, notifier=notifier, team=team)
+        background = skin.register(
+            slack_app,
+            requests=desk.requests,
+            deposits=desk.deposits,
+            grants=desk.grants,
+            notifier=notifier,
+            team=team,
+        )
         pages = web.build(
             grants=desk.grants,
+            deposits=desk.deposits,
             public_url=settings.public_url,
             session_secret=settings.session_secret,
             slack_client_id=settings.slack_client_id,
@@ -137,18 +156,41 @@ async def running(settings: Settings, *, clock: Clock = now) -> AsyncIterator[Se
         yield Serving(team=team, url=settings.public_url, store=store, watch=desk.watch)
 
 
-def _policy(settings: Settings, vendors: Mapping[str, Provider]) -> tuple[str, Policy]:
+def _policy_text(settings: Settings) -> str:
     file = settings.policy_file
     try:
-        text = file.read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         mend = f"cp policy.example.toml {file}, and put your own ids in"
         raise CannotStart(f"{file} (POLICY_FILE) cannot be read. Mend: {mend}.") from None
-    permissions = {name: vendor.permissions for name, vendor in vendors.items()}
+
+
+def _policy_file(settings: Settings, text: str) -> PolicyFile:
     try:
-        return text, load_policy(text, permissions=permissions, source=str(file))
+        return read_policy(text, source=str(settings.policy_file))
     except PolicyFlaw as flaw:
         raise CannotStart(str(flaw)) from None
+
+
+def _policy(settings: Settings, text: str, vendors: Mapping[str, Provider]) -> Policy:
+    permissions = {name: vendor.permissions for name, vendor in vendors.items()}
+    try:
+        return load_policy(text, permissions=permissions, source=str(settings.policy_file))
+    except PolicyFlaw as flaw:
+        raise CannotStart(str(flaw)) from None
+
+
+async def _keks(settings: Settings, policy: Policy, vendors: Mapping[str, Provider]) -> KekSource | None:
+    """Where the KEKs are read. They must be there where policy has a rule for keys that people bring."""
+    source = kek.source(settings)
+    bringing = {vendors[rule.provider].label for rule in policy.file.rule if not mints(vendors[rule.provider])}
+    if bringing or source is not None:
+        try:
+            await Vault(source=source, random=os.urandom).first()
+        except KekFlaw as flaw:
+            why = f"policy lets people bring keys ({', '.join(sorted(bringing))}), and " if bringing else ""
+            raise CannotStart(f"{why}{flaw}.") from None
+    return source
 
 
 def _migrated(database: str) -> None:
@@ -343,6 +385,23 @@ async def _audit_verify() -> int:
     return 1 if failed else 0
 
 
+async def _keys_rotate() -> int:
+    settings = load_settings()
+    store = SqlStore.open(settings.database_url.get_secret_value())
+    vault = Vault(source=kek.source(settings), random=os.urandom)
+    try:
+        wrapped = await rewrap(store, vault)
+        first = (await vault.first()).name
+    except KekFlaw as flaw:
+        print(f"WRONG {flaw}.")
+        return 1
+    finally:
+        await store.close()
+    print(f"ok    {wrapped} deposits are wrapped anew; all are wrapped by KEK {first} now.")
+    print("      Run this once more in a minute: when it says 0, the other lines may go.")
+    return 0
+
+
 def _migrate() -> int:
     _migrated(load_settings().database_url.get_secret_value())
     print("ok    the database has the newest schema")
@@ -370,6 +429,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         dest="audit_command", required=True, metavar="COMMAND"
     )
     log_commands.add_parser("verify", help="name the first entry that does not fit")
+    key_commands = commands.add_parser("keys", help="the KEKs that deposited keys rest under").add_subparsers(
+        dest="keys_command", required=True, metavar="COMMAND"
+    )
+    key_commands.add_parser("rotate", help="wrap every deposit anew by the first KEK, while desks serve")
     commands.add_parser("migrate", help="bring the database to the newest schema")
     chosen = parser.parse_args(arguments)
     try:
@@ -382,6 +445,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return asyncio.run(checkup.report(print))
             case "audit":
                 return asyncio.run(_audit_verify())
+            case "keys":
+                return asyncio.run(_keys_rotate())
             case _:
                 return _migrate()
     except (CannotStart, SettingsFlaw, Unavailable, demo.NoDemo) as reason:

@@ -231,7 +231,8 @@ async def listeners() -> list[Figure]:
     """The last of all our listeners against the only one of an app."""
     client = skin.build_client(SecretStr("xoxb-benchmark"), f"http://{desks.HOST}:9/api/")
     ours, alone = (skin.build_app(client=client, signing_secret=SecretStr(desks.SIGNING_SECRET)) for _ in range(2))
-    skin.register(ours, requests=Mock(), grants=Mock(), notifier=Mock(), team=desks.TEAM)  # none of them is reached
+    none = Mock()  # none of them is reached
+    skin.register(ours, requests=none, deposits=none, grants=none, notifier=none, team=desks.TEAM)
 
     async def acknowledge(ack: AsyncAck) -> None:
         await ack()

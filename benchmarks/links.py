@@ -174,6 +174,7 @@ async def _serve(url: str, port: int, *, grouped: bool, slack_port: int) -> None
 
     pages = web.build(
         grants=desk.grants,
+        deposits=desk.deposits,
         public_url=public_url,
         session_secret=SecretStr(desks.SESSION_SECRET),
         slack_client_id="1.1",

@@ -1,6 +1,7 @@
 """`app.py check`: says line by line what of the set-up is right or wrong, and how to mend it."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,11 +11,15 @@ import httpx
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot import providers
+from bot import kek, providers
 from bot import slack as skin
-from bot.desk.errors import PolicyFlaw, Unavailable
+from bot.desk.errors import KekFlaw, PolicyFlaw, Unavailable
 from bot.desk.policy import lint_people
 from bot.desk.policy import load as load_policy
+from bot.desk.policy import read as read_policy
+from bot.desk.providers import mints
+from bot.desk.vault import Vault
+from bot.providers import deposit
 from bot.settings import Settings, SettingsFlaw
 from bot.settings import load as load_settings
 from storage.store import SqlStore
@@ -73,7 +78,11 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
         yield await _sign_in(http, settings)
         yield await _public_url(http, settings)
     yield await _database(settings.database_url.get_secret_value())
-    vendors = providers.build(settings, lambda: datetime.now(UTC))
+    try:
+        kinds = read_policy(settings.policy_file.read_text(encoding="utf-8")).deposit
+    except (OSError, UnicodeDecodeError, PolicyFlaw):
+        kinds = ()  # what is wrong with the policy is said below
+    vendors = {**providers.build(settings, lambda: datetime.now(UTC)), **deposit.from_policy(kinds)}
     if not vendors:
         yield Finding(False, "providers: none is set up. Mend: set OPENAI_ADMIN_KEY")
     for name, vendor in vendors.items():
@@ -91,6 +100,8 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
             directory = skin.SlackDirectory(client=client, team=team, clock=lambda: datetime.now(UTC))
             await lint_people(policy, directory=directory, team=team, text=text, source=source)
         yield Finding(True, f"policy: {source}, rules: {', '.join(rule.name for rule in policy.file.rule)}")
+        if keks := await _keks(settings, any(not mints(vendors[rule.provider]) for rule in policy.file.rule)):
+            yield keks
     except (OSError, UnicodeDecodeError):
         yield Finding(False, f"policy: {source} cannot be read. Mend: cp policy.example.toml {source}, put your ids in")
     except PolicyFlaw as flaw:
@@ -175,6 +186,17 @@ async def _public_url(http: httpx.AsyncClient, settings: Settings) -> Finding:
     if ours:
         return Finding(True, f"public URL: {settings.public_url} leads to Keydesk")
     return Finding(False, f"public URL: something else answers at {url}. Mend: PUBLIC_URL, or the proxy's target")
+
+
+async def _keks(settings: Settings, needed: bool) -> Finding | None:
+    source = kek.source(settings)
+    if source is None and not needed:
+        return None
+    try:
+        first = await Vault(source=source, random=os.urandom).first()
+    except KekFlaw as flaw:
+        return Finding(False, f"KEK: {flaw}")
+    return Finding(True, f"KEK: {first.name} wraps what people deposit")
 
 
 async def _database(url: str) -> Finding:

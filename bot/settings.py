@@ -1,6 +1,7 @@
 """Settings: frozen, from the environment and `.env`, failing closed. Each error names the setting and the mend."""
 
 import re
+import shlex
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -145,6 +146,19 @@ class Settings(BaseSettings):
         AfterValidator(lambda text: None if text is None else _url(text)),
         Field(description="Where your LiteLLM proxy is: https://litellm.example.com"),
     ] = None
+    kek_file: Annotated[
+        Path | None,
+        Field(
+            description="A file with the KEKs that deposits rest under: base64 of 32 bytes, one a line, the first wraps."
+        ),
+    ] = None
+    kek_command: Annotated[
+        str | None,
+        Field(min_length=1, description="A command that prints them, run without a shell; in place of KEK_FILE."),
+    ] = None
+    kek: Annotated[SecretStr | None, Field(min_length=1, description="The KEKs themselves; in place of KEK_FILE.")] = (
+        None
+    )
     host: Annotated[str, Field(description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535, description="Port to listen on.")] = 8080
     log_level: Annotated[
@@ -166,6 +180,19 @@ class Settings(BaseSettings):
             raise ValueError(
                 "LITELLM_MASTER_KEY and LITELLM_BASE_URL go together, and one is missing. Mend: set both, or neither"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _one_source_of_keks(self) -> Self:
+        given = [name.upper() for name in ("kek_file", "kek_command", "kek") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(
+                f"{' and '.join(given)} are both set. Mend: keep the one that the desk is to read KEKs from"
+            )
+        try:
+            shlex.split(self.kek_command or "")
+        except ValueError:
+            raise ValueError("KEK_COMMAND has a quotation mark that nothing closes. Mend: close it") from None
         return self
 
     @property

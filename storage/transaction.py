@@ -1,6 +1,6 @@
 """What one transaction may do: the same statements on both databases."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, cast
 
@@ -44,7 +44,7 @@ class SqlTransaction:
         self, thing: Moving, to: RequestState | GrantState | KeyState | LinkState | None = None, **changes: Any
     ) -> Moving:
         """Guarded update."""
-        if to is not None and to not in MOVES[thing.state]:
+        if to is not None and to not in MOVES[type(thing.state)][thing.state]:
             raise ValueError(f"no move leads from {thing.state!r} to {to!r}")
         rows = table(type(thing))
         values = {name: plain(value) for name, value in {**changes, "state": to or thing.state}.items()}
@@ -230,10 +230,10 @@ class SqlTransaction:
         rows = table(Deposit)
         return self._one(Deposit, rows.c.team == team, rows.c.key_id == key_id)
 
-    def deposits_beside(self, kek: str, limit: int) -> Sequence[Deposit]:
-        """Those of all teams that another KEK wraps."""
+    def deposits_beside(self, keks: Collection[str], limit: int) -> Sequence[Deposit]:
+        """Those of all teams that none of these KEKs wraps."""
         rows = table(Deposit)
-        return self._many(Deposit, rows.c.kek != kek, order=[rows.c.at, rows.c.key_id], limit=limit)
+        return self._many(Deposit, rows.c.kek.not_in(keks), order=[rows.c.at, rows.c.key_id], limit=limit)
 
     def requests_of(self, team: str, requester: str, limit: int) -> Sequence[AccessRequest]:
         """The requester's, newest first."""
@@ -258,6 +258,12 @@ class SqlTransaction:
         """Every key the grant ever had, oldest first."""
         rows = table(Key)
         these = (rows.c.team == team, rows.c.grant_id == grant_id)
+        return self._many(Key, *these, order=[rows.c.intended_at, rows.c.id], limit=1000)
+
+    def keys_metered(self, team: str, provider: str, meter: str) -> Sequence[Key]:
+        """Those whose usage is reported under this id."""
+        rows = table(Key)
+        these = (rows.c.team == team, rows.c.provider == provider, rows.c.meter == meter)
         return self._many(Key, *these, order=[rows.c.intended_at, rows.c.id], limit=1000)
 
     def stalled_mints(self, intended_before: datetime, limit: int) -> Sequence[Key]:

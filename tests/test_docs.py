@@ -46,7 +46,7 @@ def test_every_state_and_act_is_documented() -> None:
 
 def test_every_policy_key_is_documented_and_the_schema_is_current() -> None:
     """docs/policy.md names each key; docs/policy.schema.json is what the code makes of it."""
-    for key in (*policy.PolicyFile.model_fields, *policy.Rule.model_fields):
+    for key in (*policy.PolicyFile.model_fields, *policy.Rule.model_fields, *policy.DepositKind.model_fields):
         assert f"| `{key}` |" in DOCS["policy.md"] or f"| `[[{key}]]` |" in DOCS["policy.md"], key
     schema = json.loads((ROOT / "docs" / "policy.schema.json").read_text(encoding="utf-8"))
     assert schema == policy.PolicyFile.model_json_schema()
@@ -58,7 +58,7 @@ def test_every_command_is_documented() -> None:
     """What `app.py --help` lists, docs/operating.md explains."""
     told = subprocess.run([sys.executable, "app.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
     commands = re.findall(r"^    ([a-z]+) ", told.stdout, flags=re.MULTILINE)
-    assert commands == ["run", "demo", "check", "audit", "migrate"]
+    assert commands == ["run", "demo", "check", "audit", "keys", "migrate"]
     for command in commands:
         assert f"`app.py {command}" in DOCS["operating.md"], command
 

@@ -1,9 +1,9 @@
-"""Who may decide: the policy's answer, with groups and managers looked up in the directory."""
+"""Who may decide, and who brings keys: the policy's answer, with groups and managers looked up in the directory."""
 
 import asyncio
 
 from bot.desk.door import Door
-from bot.desk.model import Actor, Draft
+from bot.desk.model import AccessRequest, Actor, Draft
 from bot.desk.policy import Ask, Facts, Policy, Refuse, Verdict
 from bot.desk.ports import Directory
 
@@ -42,6 +42,20 @@ class Approvers:
         # All at once: a group may be large, and who asked waits for the form to close.
         welcome = await asyncio.gather(*(self._door.welcomes(Actor(actor.team, who)) for who in everybody))
         return frozenset(who for who, come in zip(everybody, welcome, strict=True) if come)
+
+    async def depositors(self, request: AccessRequest, approver: str) -> frozenset[str]:
+        """Who makes the key of an approved request and brings it, and revokes it where only a person can.
+
+        Whom its rule names today, else who approved it; where none of them is here any more, whoever may decide on it.
+        Never its holder.
+        """
+        rule = self.policy.rule(request.rule)
+        holder = Actor(request.team, request.requester)
+        for named in (rule.depositors if rule else (), (approver,)):
+            if found := await self.people(holder, Ask(request.rule, named)):
+                return found
+        verdict = await self.verdict(holder.id, request.draft)
+        return frozenset() if isinstance(verdict, Refuse) else await self.people(holder, verdict)
 
     async def _behind(self, approver: str) -> frozenset[str]:
         """The members that an entry of a rule names: a user group's, or the one member."""

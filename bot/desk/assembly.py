@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from bot.desk.approvers import Approvers
 from bot.desk.bell import Bell
+from bot.desk.deposits import Deposits
 from bot.desk.door import Door
 from bot.desk.grants import Grants
 from bot.desk.policy import Policy
@@ -12,6 +13,7 @@ from bot.desk.ports import Clock, Directory, Notifier, Provider, Random, Store
 from bot.desk.providers import Providers
 from bot.desk.requests import Requests
 from bot.desk.revoking import Revoking
+from bot.desk.vault import KekSource, Vault
 from bot.desk.watch import Watch
 
 
@@ -21,6 +23,7 @@ class Desk:
 
     providers: Providers
     requests: Requests
+    deposits: Deposits
     grants: Grants
     revoking: Revoking
     watch: Watch
@@ -36,8 +39,9 @@ def assemble(
     clock: Clock,
     random: Random,
     public_url: str,
+    kek: KekSource | None = None,
 ) -> Desk:
-    """A desk on this store, complete. Its parts share one bell."""
+    """A desk on this store, complete. Its parts share one bell. Without `kek` it takes no deposits."""
     bell = Bell()
     known = Providers(providers, clock=clock)
     door = Door(store=store, directory=directory, clock=clock)
@@ -51,18 +55,31 @@ def assemble(
         bell=bell,
         clock=clock,
         random=random,
+        public_url=public_url,
+    )
+    deposits = Deposits(
+        store=store,
+        directory=directory,
+        door=door,
+        approvers=approvers,
+        providers=known,
+        vault=Vault(source=kek, random=random),
+        bell=bell,
+        clock=clock,
+        random=random,
     )
     grants = Grants(
         store=store,
         door=door,
         approvers=approvers,
         providers=known,
+        deposits=deposits,
         bell=bell,
         clock=clock,
         random=random,
         public_url=public_url,
     )
-    revoking = Revoking(store=store, providers=known, bell=bell, clock=clock)
+    revoking = Revoking(store=store, approvers=approvers, providers=known, bell=bell, clock=clock, random=random)
     watch = Watch(
         store=store,
         providers=known,
@@ -74,4 +91,4 @@ def assemble(
         clock=clock,
         random=random,
     )
-    return Desk(known, requests, grants, revoking, watch)
+    return Desk(known, requests, deposits, grants, revoking, watch)

@@ -30,6 +30,7 @@ class Act(StrEnum):
     MINTED = "key.minted"
     FOUND = "key.found"
     DEPOSITED = "key.deposited"
+    UNWRAPPED = "key.unwrapped"
     DISABLE_ASKED = "key.disable_asked"
     DISABLED = "key.disabled"
     ENABLE_ASKED = "key.enable_asked"

@@ -1,4 +1,6 @@
-"""The envelope: how a key's value travels to the one browser that may open it. The only module with cryptography.
+"""The envelope: how a key's value travels to the one browser that may open it.
+
+With the vault, for deposits, the only module with cryptography.
 
 The byte format is specified in docs/envelope.md, with vectors that these functions and the page's script both pass:
 
@@ -90,8 +92,13 @@ def open_sealed(envelope: bytes, *, seed: bytes, context: Context) -> Secret:
 
 
 def bound_to(context: Context) -> bytes:
-    """The additional data: the number of pieces, then each piece behind its length, all lengths 64-bit little-endian."""
-    pieces = [f"keydesk/{VERSION}".encode(), *(str(piece).encode() for piece in astuple(context))]
+    """The additional data."""
+    return encoded(f"keydesk/{VERSION}", *(str(piece) for piece in astuple(context)))
+
+
+def encoded(*texts: str) -> bytes:
+    """The number of pieces, then each piece behind its length in bytes, all as 64-bit little-endian."""
+    pieces = [text.encode() for text in texts]
     return struct.pack("<Q", len(pieces)) + b"".join(struct.pack("<Q", len(piece)) + piece for piece in pieces)
 
 

@@ -7,6 +7,7 @@ DeskError                    the desk says no, or not now; `str()` of it is safe
 │   └── NotYours             somebody else's grant or link
 ├── DraftRejected            a draft that cannot be asked for; names the field
 ├── Superseded               somebody, or time, was faster; carries the state found
+├── DepositRejected          a value that cannot be taken for the key that was awaited
 ├── NotThere                 no such request, grant or link in this team
 ├── AlreadyDelivered         this delivery of Slack's was acted on before
 └── Unavailable              the directory (Slack) or the store cannot be asked now
@@ -23,7 +24,8 @@ ProviderError                a provider call that did not do what was asked
 
 Undeliverable                this recipient can never be reached (gone, or no such channel)
 PolicyFlaw                   a policy file that cannot be used; names line and mend
-EnvelopeDamaged              an envelope that does not open
+KekFlaw                      KEKs that cannot be read; names the mend, and nothing of them
+EnvelopeDamaged              an envelope, or a deposit, that does not open
 """
 
 
@@ -54,6 +56,10 @@ class DraftRejected(DeskError):
         super().__init__(because)
         self.field = field
         self.because = because
+
+
+class DepositRejected(DeskError):
+    """A value that cannot be taken for the key that was awaited. Says why; nothing was taken."""
 
 
 class Superseded(DeskError):
@@ -124,5 +130,9 @@ class PolicyFlaw(Exception):
     """A policy file that cannot be used. The message names line and mend; there may be several lines of it."""
 
 
+class KekFlaw(Exception):
+    """KEKs that cannot be read. The message names the mend, and nothing of what was read."""
+
+
 class EnvelopeDamaged(Exception):
-    """An envelope that does not open: wrong seed, wrong context, or changed bytes."""
+    """An envelope or a deposit that does not open: wrong seed or KEK, wrong context, or changed bytes."""

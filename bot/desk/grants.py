@@ -14,6 +14,7 @@ from bot.desk import envelope
 from bot.desk.approvers import Approvers
 from bot.desk.audit import Act, stamp
 from bot.desk.bell import Bell
+from bot.desk.deposits import Deposits
 from bot.desk.door import Door
 from bot.desk.errors import (
     AlreadyDelivered,
@@ -24,7 +25,6 @@ from bot.desk.errors import (
     ProviderError,
     Superseded,
 )
-from bot.desk.ids import new_id
 from bot.desk.model import (
     Actor,
     Cause,
@@ -41,7 +41,7 @@ from bot.desk.model import (
 )
 from bot.desk.ports import Clock, Random, Store, Transaction
 from bot.desk.providers import Providers
-from bot.desk.requests import new_notice, tell
+from bot.desk.requests import new_key, new_notice, tell
 from bot.desk.revoking import living
 from bot.desk.states import GrantState, KeyState, LinkState
 
@@ -64,11 +64,13 @@ class Grants:
         door: Door,
         approvers: Approvers,
         providers: Providers,
+        deposits: Deposits,
         bell: Bell,
         clock: Clock,
         random: Random,
         public_url: str,
     ) -> None:
+        self._deposits = deposits
         self._store = store
         self._door = door
         self._approvers = approvers
@@ -83,7 +85,7 @@ class Grants:
     async def pick_up(self, actor: Actor, grant_id: str, *, delivery: str) -> Key:
         """Stores the intention to mint a key; `issue` carries it out. A retried `delivery` starts nothing.
 
-        A holder who lost the link picks up again: the sealed key behind it is revoked, unread. Raises `Superseded`
+        A key that was deposited is taken out instead: nothing is minted, and a link that was lost is only closed. A holder who lost the link picks up again: the sealed key behind it is revoked, unread. Raises `Superseded`
         when a key is being minted already or the grant is over, `NotYours`, `AlreadyDelivered`.
         """
         await self._door.admit(actor, to=Act.PICK_UP_STARTED, subject=grant_id)
@@ -92,20 +94,8 @@ class Grants:
             refusal = NotYours("This key is for somebody else. `/apikey request` asks for one of your own.")
             raise await self._door.refuse(actor, refusal, to=Act.PICK_UP_STARTED, subject=grant_id)
         now = self._clock()
-        key_id = new_id("k", self._random)
-        scope = grant.draft.scope
-        key = Key(
-            team=grant.team,
-            id=key_id,
-            grant_id=grant.id,
-            provider=scope.provider,
-            project=scope.project,
-            marker=f"keydesk-{key_id}",
-            state=KeyState.MINTING,
-            intended_at=now,
-        )
 
-        def act(tx: Transaction) -> None:
+        def act(tx: Transaction) -> Key:
             if not tx.first_time(actor.team, delivery, now):
                 raise AlreadyDelivered("This click was taken already.")
             grant = _present(tx.grant(actor.team, grant_id))
@@ -113,8 +103,14 @@ class Grants:
                 raise Superseded(_WHY_NOT_PICK_UP[grant.state], found=grant.state)
             if grant.state is GrantState.DELIVERING:
                 self._put_away(tx, grant, now, because=Cause.REPLACED)
-            tx.add(key)
-            tx.move(grant, GrantState.ISSUING, key_id=key.id)
+            key = tx.key(grant.team, grant.key_id) if grant.key_id else None
+            if key is not None and key.state is KeyState.DEPOSITED:
+                if grant.state is GrantState.DELIVERING:
+                    tx.move(grant, GrantState.READY)
+            else:
+                key = new_key(grant, KeyState.MINTING, now, self._random)
+                tx.add(key)
+                tx.move(grant, GrantState.ISSUING, key_id=key.id)
             tx.redraw(grant.team, grant.request_id, now)
             tx.record(
                 team=actor.team,
@@ -125,18 +121,27 @@ class Grants:
                 key=key.id,
                 marker=key.marker,
             )
+            return key
 
-        await self._store.write(act)
+        key = await self._store.write(act)
         self._bell.ring()
         return key
 
     async def issue(self, key: Key) -> Handover:
-        """Mints the key whose intention is stored, and seals it. The URL is in the answer and nowhere else.
+        """Mints the key whose intention is stored, or takes out the deposited one, and seals it.
+
+        The URL is in the answer and nowhere else.
 
         Raises `ProviderError` when nothing was handed over (the holder may pick up again), `Superseded` when the
         grant was revoked meanwhile; what was minted is then revoked.
         """
         grant = await self._grant(key.team, key.grant_id)
+        if key.state is KeyState.DEPOSITED:
+            taken = await self._deposits.taken_out(key)
+            try:
+                return await self._seal(grant, key, taken)
+            except Superseded as lost:
+                raise Superseded(_OVERTAKEN, found=lost.found) from None
         lifetime = grant.draft.duration
         try:
             provider = self._providers[key.provider]
@@ -195,7 +200,8 @@ class Grants:
             issuing = _present(tx.grant(grant.team, grant.id))
             if issuing.key_id != key.id:
                 raise Superseded("Another pick-up followed this one.", found=issuing.state)
-            tx.move(key, KeyState.SEALED, handle=minted.handle, fingerprint=minted.fingerprint, expires_at=ends)
+            handle = minted.handle or None
+            tx.move(key, KeyState.SEALED, handle=handle, fingerprint=minted.fingerprint, expires_at=ends)
             delivering = tx.move(issuing, GrantState.DELIVERING, expires_at=ends)
             tx.add(link)
             tx.redraw(grant.team, grant.request_id, now)
@@ -203,12 +209,12 @@ class Grants:
                 team=grant.team,
                 at=now,
                 actor=grant.holder,
-                act=Act.MINTED,
+                act=Act.UNWRAPPED if key.state is KeyState.DEPOSITED else Act.MINTED,
                 subject=key.id,
                 grant=grant.id,
                 provider=key.provider,
                 project=key.project,
-                handle=minted.handle,
+                handle=handle,
                 fingerprint=minted.fingerprint,
                 link=link_id,
             )
@@ -358,6 +364,7 @@ class Grants:
                 raise Superseded("The time to show this key is over.", found=link.state)
             tx.move(link, LinkState.REVEALED, envelope=None)
             tx.move(_present(tx.key(link.team, link.key_id)), KeyState.LIVE)
+            tx.destroy_deposit(link.team, link.key_id)
             grant = tx.move(_present(tx.grant(link.team, link.grant_id)), GrantState.ACTIVE)
             tx.redraw(grant.team, grant.request_id, now)
             tx.record(team=link.team, at=now, actor=link.holder, act=Act.REVEALED, subject=link.id, key=link.key_id)
@@ -441,11 +448,22 @@ class Grants:
         tx.add(new_notice(kind, grant.team, grant.request_id, grant.holder, clock=self._clock, random=self._random))
 
     def _put_away(self, tx: Transaction, grant: Grant, now: datetime, *, because: Cause) -> None:
-        """The current key is to be revoked, and its link closed with the envelope destroyed."""
+        """The current key is to be revoked, and its link closed with the envelope destroyed.
+
+        A deposited key that its holder may still pick up goes back to rest: only their own session can have read it.
+        """
         key = tx.key(grant.team, grant.key_id) if grant.key_id else None
-        if key is None or key.state not in (KeyState.MINTING, KeyState.SEALED, KeyState.LIVE):
+        if key is None or key.state not in _ALIVE:
             return
-        tx.move(key, KeyState.REVOKING, due_at=now)
+        if key.state is KeyState.AWAITED:
+            system = Actor.system(key.team).id
+            tx.move(key, KeyState.VOID)
+            tx.record(team=key.team, at=now, actor=system, act=Act.VOIDED, subject=key.id, grant=grant.id, handle="")
+        elif because in _PICKED_UP_AGAIN and tx.deposit(key.team, key.id) is not None:
+            tx.move(key, KeyState.DEPOSITED, expires_at=None)
+        else:
+            tx.move(key, KeyState.REVOKING, due_at=now)
+            tx.destroy_deposit(key.team, key.id)
         link = tx.link_of(key.team, key.id)
         if link is not None and link.state in (LinkState.OPEN, LinkState.CLAIMED):
             tx.move(link, LinkState.CLOSED, envelope=None, closed_because=because)
@@ -463,7 +481,11 @@ class Grants:
         return _present(await self._store.read(lambda tx: tx.grant(team, grant_id)))
 
 
+_OVERTAKEN = "Another pick-up was faster, or the key was taken back. `/apikey list` shows how it stands."
+_ALIVE = (KeyState.AWAITED, KeyState.DEPOSITED, KeyState.MINTING, KeyState.SEALED, KeyState.LIVE)
+_PICKED_UP_AGAIN = (Cause.REPLACED, Cause.LAPSED, Cause.UNACKNOWLEDGED)
 _WHY_NOT_PICK_UP = {
+    GrantState.AWAITED: "Somebody still has to bring this key. You hear here when it can be picked up.",
     GrantState.ISSUING: "Your key is being made right now. Its link follows in a moment.",
     GrantState.ACTIVE: "You have picked this key up already. Lost it? Revoke it and ask anew.",
     GrantState.ENDING: "This grant is over, its key is being revoked. `/apikey request` asks for a new one.",

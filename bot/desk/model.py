@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NoReturn
 
-from bot.desk.offer import AppliedLimit
+from bot.desk.offer import AppliedLimit, Making
 from bot.desk.states import GrantState, KeyState, LinkState, RequestState
 
 NEW_PROJECT = "new:"
@@ -262,6 +262,9 @@ class NoticeKind(StrEnum):
     UNACKNOWLEDGED = "unacknowledged"  # to the holder: a page took the key and never showed it; it is being revoked
     UNFINISHED = "unfinished"  # to the holder: a pick-up broke off, nothing is lost
     ENDED = "ended"  # to the holder: the grant is over
+    DEPOSIT = "deposit"  # to depositors: a key to make at the provider, and to bring
+    DEPOSITED = "deposited"  # to the holder: the key that somebody was to bring is here
+    BY_HAND = "by_hand"  # to depositors: a key that only a person can revoke
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +289,11 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """All that a message or view about one request may tell: the ask, who decided, and how far the grant is."""
+    """All that a message or view about one request may tell: the ask, who decided, and how far the grant is.
+
+    `making` is there where a person makes the key and brings it, `deposit_url` while that is awaited. `by_hand`: only a
+    person can revoke it.
+    """
 
     request: AccessRequest
     decision: Decision | None = None
@@ -294,6 +301,9 @@ class Story:
     key: Key | None = None
     link: Link | None = None
     limits: tuple[AppliedLimit, ...] = ()
+    making: Making | None = None
+    deposit_url: str = ""
+    by_hand: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,20 @@ class Project:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class Making:
+    """How people make a key at a provider whose keys are not minted: what a depositor is told.
+
+    `steps` are in the provider's, or the operator's, own words; `url` is the page where keys are made; `prefix` is what
+    the keys there start with. `rotation` is how often such a key is to be made anew.
+    """
+
+    steps: str = ""
+    url: str = ""
+    prefix: str = ""
+    rotation: timedelta | None = None
+
+
 class KeyStatus(StrEnum):
     """Whether calls with a key are answered."""
 

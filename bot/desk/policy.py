@@ -7,6 +7,7 @@ list means nobody and is refused at load; nothing is ever allowed because someth
 import json
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,6 +24,7 @@ from bot.desk.ports import Directory
 EVERYONE = "everyone"
 MANAGER = "manager"
 ANY = "*"
+DEPOSIT = "deposit"  # the provider whose projects are the policy's own [[deposit]] tables
 SHORTEST = timedelta(hours=1)
 LONGEST = timedelta(days=365)
 
@@ -60,6 +62,7 @@ def _member_or_group(allowed: Mapping[str, str]) -> AfterValidator:
 
 Requester = Annotated[str, _member_or_group({EVERYONE: "every full member"})]
 Approver = Annotated[str, _member_or_group({MANAGER: "the requester's manager"})]
+Depositor = Annotated[str, _member_or_group({})]
 Duration = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,3}[hdw]$"), AfterValidator(_duration)]
 Dollars = Annotated[int, Field(ge=1, le=1_000_000)]
 
@@ -92,6 +95,14 @@ class Rule(BaseModel):
     ]
     max_duration: Annotated[Duration, Field(description='The longest a key may live: "12h", "30d", "4w".')]
     max_monthly_budget: Annotated[Dollars, Field(description="The largest monthly budget, in whole US dollars.")]
+    depositors: Annotated[
+        tuple[Depositor, ...],
+        Field(
+            min_length=1,
+            description="Who makes the key and brings it, where the provider mints none: member ids and user group ids. "
+            "Unless set, whoever approved. Never its holder.",
+        ),
+    ] = ()
     default_duration: Annotated[Duration, Field(description="What the form proposes.")] = "1d"
     default_monthly_budget: Annotated[Dollars, Field(description="What the form proposes, in whole US dollars.")] = 10
 
@@ -125,6 +136,30 @@ class Rule(BaseModel):
         )
 
 
+class DepositKind(BaseModel):
+    """One kind of key that people bring: for whatever has no provider of its own here."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    id: Annotated[
+        str,
+        Field(
+            pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$",
+            description='What rules name it by, under projects: small letters, digits, "-" and "_".',
+        ),
+    ]
+    name: Annotated[str, Field(min_length=1, max_length=60, description="What people call it.")]
+    instructions: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=2000,
+            description="How to make such a key, told to whoever is to bring it: where, with which rights.",
+        ),
+    ]
+    rotation_interval: Annotated[Duration, Field(description="How often such a key is to be made anew.")] = "90d"
+
+
 class PolicyFile(BaseModel):
     """What policy.toml holds."""
 
@@ -143,6 +178,10 @@ class PolicyFile(BaseModel):
         ),
     ] = None
     rule: Annotated[tuple[Rule, ...], Field(min_length=1, description="The rules; the first that fits decides.")]
+    deposit: Annotated[
+        tuple[DepositKind, ...],
+        Field(description='Keys that people bring: the projects of the provider "deposit".'),
+    ] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +224,10 @@ class Policy:
     def rules_for(self, facts: Facts) -> Sequence[Rule]:
         """The rules by which this requester may ask for something."""
         return [rule for rule in self.file.rule if rule.admits(facts)]
+
+    def rule(self, name: str) -> Rule | None:
+        """The rule of this name, if it is still there."""
+        return next((rule for rule in self.file.rule if rule.name == name), None)
 
     def judge(self, draft: Draft, facts: Facts) -> Verdict:
         """Whom to ask about this draft, or why it cannot be asked for."""
@@ -231,12 +274,21 @@ def load(text: str, *, permissions: Mapping[str, Sequence[Permission]], source: 
 
     Raises `PolicyFlaw` with one line for each flaw, which names the line in the file and the mend.
     """
+    file = read(text, source=source)
+    flaws = list(_unsatisfiable(file, permissions))
+    if flaws:
+        raise PolicyFlaw("\n".join(f"{source} line {line_of(text, where)}: {what}" for where, what in flaws))
+    return Policy(file)
+
+
+def read(text: str, *, source: str = "policy.toml") -> PolicyFile:
+    """What the file says, each thing for itself; whether it fits together is `load`'s to say. Raises `PolicyFlaw`."""
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise PolicyFlaw(f"{source}: not TOML: {error}. Mend: compare the line with policy.example.toml.") from None
     try:
-        file = PolicyFile.model_validate(raw)
+        return PolicyFile.model_validate(raw)
     except ValidationError as error:
         found = error.errors(include_input=False)
         # Pydantic calls a list too short, too, when its items are wrong: the items' own flaws say it better.
@@ -247,10 +299,6 @@ def load(text: str, *, permissions: Mapping[str, Sequence[Permission]], source: 
             if not (flaw["type"] == "too_short" and flaw["loc"] in flawed)
         ]
         raise PolicyFlaw("\n".join(lines)) from None
-    flaws = list(_unsatisfiable(file, permissions))
-    if flaws:
-        raise PolicyFlaw("\n".join(f"{source} line {line_of(text, where)}: {what}" for where, what in flaws))
-    return Policy(file)
 
 
 Place = tuple[str | int, ...]
@@ -261,12 +309,15 @@ def _unsatisfiable(file: PolicyFile, permissions: Mapping[str, Sequence[Permissi
     for number, rule in enumerate(file.rule):
         flaws = [
             *_unknown_names(rule, permissions),
+            *_unknown_kinds(rule, file),
             *_nobody_to_ask(rule, file),
+            *_nobody_to_bring(rule),
             *_defaults_above(rule),
             *_never_reached(rule, file.rule[:number]),
         ]
         for key, what in flaws:
             yield ("rule", number, key), what
+    yield from _twice(file)
 
 
 def _unknown_names(rule: Rule, permissions: Mapping[str, Sequence[Permission]]) -> Iterator[tuple[str, str]]:
@@ -279,6 +330,32 @@ def _unknown_names(rule: Rule, permissions: Mapping[str, Sequence[Permission]]) 
         if name != ANY and name not in known_ids:
             mend = f"Mend: of {', '.join(known_ids)}, or *."
             yield "permissions", f"{rule.provider} has no permission preset {name!r}. {mend}"
+
+
+def _unknown_kinds(rule: Rule, file: PolicyFile) -> Iterator[tuple[str, str]]:
+    known = [kind.id for kind in file.deposit]
+    for name in rule.projects if rule.provider == DEPOSIT else ():
+        if name != ANY and name not in known:
+            mend = f"Mend: of {', '.join(known)}, or *." if known else "Mend: add one."
+            yield "projects", f"no [[deposit]] table has the id {name!r}. {mend}"
+
+
+def _twice(file: PolicyFile) -> Iterator[tuple[Place, str]]:
+    for number, kind in enumerate(file.deposit):
+        earlier = file.deposit[:number]
+        if any(kind.id == other.id for other in earlier):
+            yield ("deposit", number, "id"), f"two deposits have the id {kind.id!r}. Mend: give each its own."
+        if any(kind.name.casefold() == other.name.casefold() for other in earlier):
+            yield ("deposit", number, "name"), f"two deposits are called {kind.name!r}. Mend: give each its own name."
+
+
+def _nobody_to_bring(rule: Rule) -> Iterator[tuple[str, str]]:
+    if (
+        len(set(rule.depositors)) == 1
+        and set(rule.depositors) == set(rule.requesters)
+        and rule.depositors[0][0] in "UW"
+    ):
+        yield "depositors", "only the holder could bring the key. Mend: name another; nobody brings their own key."
 
 
 def _nobody_to_ask(rule: Rule, file: PolicyFile) -> Iterator[tuple[str, str]]:
@@ -317,19 +394,19 @@ def line_of(text: str, where: Sequence[str | int]) -> int:
 
     `tomllib` keeps no positions. Headers and keys of this format stand at the start of a line, so a scan finds them.
     """
-    rule = where[1] if len(where) > 1 and where[0] == "rule" and isinstance(where[1], int) else None
-    key = where[2] if rule is not None and len(where) > 2 else where[0] if rule is None and where else None
-    header, seen = 1, -1
+    wanted = where[:2] if len(where) > 1 and isinstance(where[1], int) else None
+    key = where[2] if wanted and len(where) > 2 else where[0] if wanted is None and where else None
+    header, seen = 1, Counter[str]()
+    here: Place | None = None
     for number, line in enumerate((line.strip() for line in text.splitlines()), start=1):
-        if re.match(r"\[\[\s*rule\s*\]\]", line):
-            seen += 1
-            if rule == seen:
+        if found := re.match(r"\[\[\s*(\w+)\s*\]\]", line):
+            here = (found[1], seen[found[1]])
+            seen[found[1]] += 1
+            if here == wanted:
                 header = number
-        here = key is not None and (rule is None or rule == seen)
-        if here and re.match(rf"[\[\s]*[\"']?{re.escape(str(key))}[\"']?\s*[=\]]", line):
+        inside = key is not None and (wanted is None or here == wanted)
+        if inside and re.match(rf"[\[\s]*[\"']?{re.escape(str(key))}[\"']?\s*[=\]]", line):
             return number
-        if rule is not None and seen > rule:
-            break
     return header
 
 
@@ -363,7 +440,8 @@ async def lint_people(
         return frozenset().union(*found)
 
     for number, rule in enumerate(policy.file.rule):
-        for key, names in (("requesters", rule.requesters), ("approvers", rule.approvers)):
+        named = (("requesters", rule.requesters), ("approvers", rule.approvers), ("depositors", rule.depositors))
+        for key, names in named:
             for who in names:
                 if who in (EVERYONE, MANAGER):
                     continue

@@ -3,7 +3,7 @@
 Errors that cross a port are those of `bot.desk.errors`; an edge translates its vendor's.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
@@ -28,6 +28,7 @@ from bot.desk.offer import (
     Ability,
     AppliedLimit,
     Invitation,
+    Making,
     Permission,
     Probe,
     Project,
@@ -91,6 +92,8 @@ class Transaction(Protocol):
         """The holder's, those not over first, then newest first."""
 
     def keys_of(self, team: str, grant_id: str) -> Sequence[Key]: ...
+    def keys_metered(self, team: str, provider: str, meter: str) -> Sequence[Key]:
+        """Those whose usage the provider reports under this id."""
 
     # What sweeps ask for, oldest due first, of all teams.
     def stalled_mints(self, intended_before: datetime, limit: int) -> Sequence[Key]: ...
@@ -126,8 +129,8 @@ class Transaction(Protocol):
     def destroy_deposit(self, team: str, key_id: str) -> None:
         """The deposited value is gone from here on. One that is not there is gone."""
 
-    def deposits_beside(self, kek: str, limit: int) -> Sequence[Deposit]:
-        """Deposits of all teams that another KEK than this one wraps."""
+    def deposits_beside(self, keks: Collection[str], limit: int) -> Sequence[Deposit]:
+        """Deposits of all teams that none of these KEKs wraps."""
 
     def rewrap(self, deposit: Deposit, *, sealed: bytes, kek: str) -> bool:
         """Replaces the wrapping, unless the deposit was rewrapped or destroyed meanwhile; whether it was replaced."""
@@ -202,6 +205,10 @@ class Provider(Protocol):
     async def mint(self, *, marker: str, scope: Scope, lifetime: timedelta) -> Minted:
         """Creates one key that does no more than `scope`. Raises `OutcomeUnknown` when it may yet exist. MINT."""
         raise self._not_offered()
+
+    def making(self, project: str) -> Making:
+        """How a person makes a key of this project, where MINT is not there."""
+        return Making()
 
     async def recognise(self, *, secret: Secret, marker: str, project: str) -> ProviderKey | None:
         """The provider's own record of a key that a person brought; None where it has none, or cannot tell."""

@@ -15,6 +15,11 @@ FLAWED_FOR = timedelta(minutes=1)  # … and one with a flaw: an operator who me
 PATIENCE = 20.0  # seconds, for one probe
 
 
+def mints(provider: Provider) -> bool:
+    """Whether its keys are minted; else a person makes and brings them."""
+    return Ability.MINT in provider.abilities
+
+
 class Providers(Mapping[str, Provider]):
     """By name, as policy and storage call them. `known` answers at once; `refresh` asks those whose answer is old."""
 
@@ -46,7 +51,7 @@ class Providers(Mapping[str, Provider]):
 
     def mints(self, name: str) -> bool:
         """Whether keys of it are minted; else a person deposits them. A flaw of the moment changes nothing in that."""
-        return name in self._adapters and Ability.MINT in self._adapters[name].abilities
+        return name in self._adapters and mints(self._adapters[name])
 
     async def refresh(self) -> None:
         """Probes, all at once, those whose last answer is old or was never given."""

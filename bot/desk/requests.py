@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from bot.desk.approvers import Approvers
 from bot.desk.audit import Act
@@ -9,12 +10,12 @@ from bot.desk.bell import Bell
 from bot.desk.door import Door, unwelcome
 from bot.desk.errors import DraftRejected, NotAllowed, NotThere, ProviderAuth, ProviderError, Superseded
 from bot.desk.ids import new_id
-from bot.desk.model import AccessRequest, Actor, Decision, Draft, Grant, Home, Notice, NoticeKind, Ruling, Story
-from bot.desk.offer import Project
+from bot.desk.model import AccessRequest, Actor, Decision, Draft, Grant, Home, Key, Notice, NoticeKind, Ruling, Story
+from bot.desk.offer import Ability, Project
 from bot.desk.policy import Refuse, Rule
 from bot.desk.ports import Clock, Directory, Provider, Random, Store, Transaction
-from bot.desk.providers import Providers
-from bot.desk.states import GrantState, RequestState
+from bot.desk.providers import Providers, mints
+from bot.desk.states import GrantState, KeyState, RequestState
 
 SHOWN_AT_MOST = 20  # of my requests, and of an approver's queue; Slack's Home takes 100 blocks
 PENDING_AT_MOST = 200  # among which an approver's queue is looked for
@@ -42,7 +43,9 @@ class Requests:
         bell: Bell,
         clock: Clock,
         random: Random,
+        public_url: str,
     ) -> None:
+        self._public_url = public_url
         self._store = store
         self._directory = directory
         self._door = door
@@ -146,23 +149,31 @@ class Requests:
         if ruling is Ruling.DENY and not reason.strip():
             raise DraftRejected("reason", "Say why, so that they know what to ask for instead.")
 
+        brought = not self._providers.mints(request.draft.scope.provider)
+        depositors = await self._approvers.depositors(request, actor.id) if brought else ()
         now = self._clock()
 
         def act(tx: Transaction) -> Story:
             tx.move(request, RequestState.APPROVED if ruling is Ruling.APPROVE else RequestState.DENIED)
             tx.add(Decision(actor.team, request.id, actor.id, ruling, reason.strip(), now))
             if ruling is Ruling.APPROVE:
-                tx.add(
-                    Grant(
-                        team=request.team,
-                        id=new_id("g", self._random),
-                        request_id=request.id,
-                        holder=request.requester,
-                        draft=request.draft,
-                        state=GrantState.READY,
-                        created_at=now,
-                    )
+                grant = Grant(
+                    team=request.team,
+                    id=new_id("g", self._random),
+                    request_id=request.id,
+                    holder=request.requester,
+                    draft=request.draft,
+                    state=GrantState.READY,
+                    created_at=now,
                 )
+                if brought:
+                    key = new_key(grant, KeyState.AWAITED, now, self._random)
+                    tx.add(replace(grant, state=GrantState.AWAITED, key_id=key.id))
+                    tx.add(key)
+                    for depositor in sorted(depositors):
+                        tx.add(self._notice(NoticeKind.DEPOSIT, request, depositor))
+                else:
+                    tx.add(grant)
             tx.redraw(request.team, request.id, now)
             tx.add(self._notice(NoticeKind.OUTCOME, request, request.requester))
             tx.record(
@@ -218,7 +229,13 @@ class Requests:
 
     async def story(self, team: str, request_id: str) -> Story:
         """All there is to tell of a request. Raises `NotThere`."""
-        return await self._store.read(lambda tx: tell(tx, team, request_id, self._providers))
+        return await self._store.read(lambda tx: self._told(tx, team, request_id))
+
+    def _told(self, tx: Transaction, team: str, request_id: str) -> Story:
+        story = tell(tx, team, request_id, self._providers)
+        if story.key is None or story.key.state is not KeyState.AWAITED:
+            return story
+        return replace(story, deposit_url=f"{self._public_url}/d/{story.key.id}")
 
     async def home(self, actor: Actor) -> Home:
         """What the member sees of the desk. Looking is no act: it records nothing and refuses nothing."""
@@ -278,6 +295,25 @@ class Requests:
         return new_notice(kind, request.team, request.id, recipient, clock=self._clock, random=self._random)
 
 
+def _can(provider: Provider | None, ability: Ability) -> bool:
+    return provider is not None and ability in provider.abilities
+
+
+def new_key(grant: Grant, state: KeyState, now: datetime, random: Random) -> Key:
+    """A key that is intended: its marker, which is to be its name at the provider, bears its id."""
+    key_id = new_id("k", random)
+    return Key(
+        team=grant.team,
+        id=key_id,
+        grant_id=grant.id,
+        provider=grant.draft.scope.provider,
+        project=grant.draft.scope.project,
+        marker=f"keydesk-{key_id}",
+        state=state,
+        intended_at=now,
+    )
+
+
 def new_notice(kind: NoticeKind, team: str, request_id: str, recipient: str, *, clock: Clock, random: Random) -> Notice:
     """A notice that is due at once."""
     return Notice(
@@ -300,6 +336,8 @@ def tell(tx: Transaction, team: str, request_id: str, providers: Mapping[str, Pr
     grant = tx.grant_of(team, request_id)
     key = tx.key(team, grant.key_id) if grant and grant.key_id else None
     provider = providers.get(request.draft.scope.provider)
+    # A provider that cannot tell which of its keys it was brought cannot revoke that one either.
+    unknown = key is not None and key.mint_ended and not key.handle and not _can(provider, Ability.LIST)
     return Story(
         request=request,
         decision=tx.decision(team, request_id),
@@ -307,4 +345,6 @@ def tell(tx: Transaction, team: str, request_id: str, providers: Mapping[str, Pr
         key=key,
         link=tx.link_of(team, key.id) if key else None,
         limits=provider.applied_limits(scope=request.draft.scope, lifetime=request.draft.duration) if provider else (),
+        making=provider.making(request.draft.scope.project) if provider and not mints(provider) else None,
+        by_hand=unknown or not _can(provider, Ability.REVOKE),
     )

@@ -5,12 +5,15 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from bot.desk.approvers import Approvers
 from bot.desk.audit import Act
 from bot.desk.bell import Bell
-from bot.desk.errors import NotThere, ProviderError, ProviderRateLimited, Superseded
-from bot.desk.model import Actor, Grant, Key
-from bot.desk.ports import Clock, Store, Transaction
+from bot.desk.errors import NotThere, ProviderError, ProviderRateLimited, Superseded, Unavailable
+from bot.desk.model import AccessRequest, Actor, Decision, Grant, Key, NoticeKind
+from bot.desk.offer import Ability
+from bot.desk.ports import Clock, Random, Store, Transaction
 from bot.desk.providers import Providers
+from bot.desk.requests import new_notice
 from bot.desk.states import GrantState, KeyState
 
 log = logging.getLogger(__name__)
@@ -24,9 +27,20 @@ LONGEST_RETRY = timedelta(minutes=15)
 class Revoking:
     """Takes keys that are to be revoked to their end."""
 
-    def __init__(self, *, store: Store, providers: Providers, bell: Bell, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        approvers: Approvers,
+        providers: Providers,
+        bell: Bell,
+        clock: Clock,
+        random: Random,
+    ) -> None:
         self._store = store
+        self._approvers = approvers
         self._providers = providers
+        self._random = random
         self._bell = bell
         self._clock = clock
 
@@ -34,13 +48,14 @@ class Revoking:
         """Revokes a key at its provider. What fails is tried again, later and later.
 
         A key whose mint has an unknown outcome is looked for by its marker until its quarantine is over, and revoked
-        each time it is found: one that was found may have a twin that lands later. Raises `Superseded` when the key
-        moved on meanwhile.
+        each time it is found: one that was found may have a twin that lands later. Where only a person can revoke
+        it, people are asked to. Raises `Superseded` when the key moved on meanwhile.
         """
         now = self._clock()
         try:
             handles = await self._revoke(key)
-        except ProviderError as error:
+            ask = await self._whom_to_ask(key) if handles is None else None
+        except (ProviderError, Unavailable) as error:
             wait = wait_before(key.attempts)
             if isinstance(error, ProviderRateLimited):
                 wait = max(wait, timedelta(seconds=error.retry_after))
@@ -54,23 +69,73 @@ class Revoking:
             return
 
         def write_down(tx: Transaction) -> None:
-            self._write_down(tx, key, handles, now)
+            if ask is not None:
+                self._leave_to_people(tx, key, ask, now)
+            else:
+                self._write_down(tx, key, handles or (), now)
 
         await self._store.write(write_down)
         self._bell.ring()
 
-    async def _revoke(self, key: Key) -> Sequence[str]:
-        """The handles that were revoked; none where nothing bears the marker."""
+    async def _revoke(self, key: Key) -> Sequence[str] | None:
+        """The handles that were revoked; none where nothing bears the marker; None where only a person can revoke it."""
         provider = self._providers.get(key.provider)
+        # A value that somebody brought, and of which the provider could not tell which key it is.
+        unknown = key.mint_ended and not key.handle
         if provider is None:
+            if unknown:
+                return None
             raise ProviderError(f"provider {key.provider} is not set up")
+        if Ability.REVOKE not in provider.abilities or (unknown and Ability.LIST not in provider.abilities):
+            return None
         if key.mint_ended and key.handle:
             handles: Sequence[str] = [key.handle]
         else:
             handles = await provider.find(marker=key.marker, project=key.project)
         for handle in handles:
             await provider.revoke(handle=handle, project=key.project)
-        return handles
+        return None if unknown and not handles else handles
+
+    async def _whom_to_ask(self, key: Key) -> Sequence[str]:
+        """Who is to revoke it by hand: its depositors, or whoever else could be; else the channel of approvals."""
+
+        def look(tx: Transaction) -> tuple[AccessRequest | None, Decision | None]:
+            grant = tx.grant(key.team, key.grant_id)
+            if grant is None:
+                return None, None
+            return tx.request(key.team, grant.request_id), tx.decision(key.team, grant.request_id)
+
+        request, decision = await self._store.read(look)
+        if request is None or decision is None:
+            raise NotThere("There is no such key here.")
+        channel = self._approvers.policy.file.approval_channel
+        people = sorted(await self._approvers.depositors(request, decision.approver))
+        return people or ([channel] if channel else [])
+
+    def _leave_to_people(self, tx: Transaction, key: Key, people: Sequence[str], now: datetime) -> None:
+        self._as_it_was(tx, key)
+        if not people:
+            log.error("nobody is left who could be asked to revoke %s at %s: see to it", key.marker, key.provider)
+        tx.move(key, KeyState.BY_HAND, due_at=None, attempts=0)
+        grant = tx.grant(key.team, key.grant_id)
+        if grant is None:
+            raise NotThere("There is no such key here.")
+        tx.redraw(grant.team, grant.request_id, now)
+        for who in people:
+            tx.add(
+                new_notice(NoticeKind.BY_HAND, key.team, grant.request_id, who, clock=self._clock, random=self._random)
+            )
+        tx.record(
+            team=key.team,
+            at=now,
+            actor=Actor.system(key.team).id,
+            act=Act.BY_HAND,
+            subject=key.id,
+            grant=key.grant_id,
+            provider=key.provider,
+            handle=key.handle or "",
+            asked=" ".join(people),
+        )
 
     def _write_down(self, tx: Transaction, key: Key, handles: Sequence[str], now: datetime) -> None:
         self._as_it_was(tx, key)
@@ -86,13 +151,7 @@ class Revoking:
         outcome, act = (KeyState.REVOKED, Act.REVOKED) if known else (KeyState.VOID, Act.VOIDED)
         tx.move(key, outcome, handle=known, due_at=None)
         tx.record(**done, act=act, **about, handle=known or "")
-        grant = tx.grant(key.team, key.grant_id)
-        if grant is None:
-            raise NotThere("There is no such key here.")
-        if grant.state is GrantState.ENDING and not living(tx, grant):
-            tx.move(grant, GrantState.ENDED)
-            tx.record(**{**done, "subject": grant.id}, act=Act.ENDED)
-        tx.redraw(grant.team, grant.request_id, now)
+        close(tx, key, now)
 
     def _as_it_was(self, tx: Transaction, key: Key) -> None:
         """The answer of a late mint may have come while the provider was asked: then there is a handle to revoke."""
@@ -105,6 +164,17 @@ def wait_before(attempts: int) -> timedelta:
     """How long until something that failed so many times before is tried again: later and later."""
     times: int = 2 ** min(attempts, 10)
     return min(FIRST_RETRY * times, LONGEST_RETRY)
+
+
+def close(tx: Transaction, key: Key, now: datetime) -> None:
+    """A key is gone: with the last of its keys a grant that is ending has ended."""
+    grant = tx.grant(key.team, key.grant_id)
+    if grant is None:
+        raise NotThere("There is no such key here.")
+    if grant.state is GrantState.ENDING and not living(tx, grant):
+        tx.move(grant, GrantState.ENDED)
+        tx.record(team=grant.team, at=now, actor=Actor.system(grant.team).id, act=Act.ENDED, subject=grant.id)
+    tx.redraw(grant.team, grant.request_id, now)
 
 
 def living(tx: Transaction, grant: Grant) -> list[Key]:

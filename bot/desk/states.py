@@ -60,11 +60,13 @@ class LinkState(StrEnum):
 
 State = RequestState | GrantState | KeyState | LinkState
 
-MOVES: Mapping[State, frozenset[State]] = {
+_REQUEST: Mapping[State, frozenset[State]] = {
     RequestState.PENDING: frozenset({RequestState.APPROVED, RequestState.DENIED, RequestState.CANCELLED}),
     RequestState.APPROVED: frozenset(),
     RequestState.DENIED: frozenset(),
     RequestState.CANCELLED: frozenset(),
+}
+_GRANT: Mapping[State, frozenset[State]] = {
     GrantState.AWAITED: frozenset({GrantState.READY, GrantState.ENDED}),
     GrantState.READY: frozenset({GrantState.ISSUING, GrantState.DELIVERING, GrantState.ENDING, GrantState.ENDED}),
     GrantState.ISSUING: frozenset({GrantState.DELIVERING, GrantState.READY, GrantState.ENDING}),
@@ -74,6 +76,8 @@ MOVES: Mapping[State, frozenset[State]] = {
     GrantState.INVITED: frozenset({GrantState.ENDING}),
     GrantState.ENDING: frozenset({GrantState.ENDED}),
     GrantState.ENDED: frozenset(),
+}
+_KEY: Mapping[State, frozenset[State]] = {
     KeyState.MINTING: frozenset({KeyState.SEALED, KeyState.REVOKING, KeyState.VOID}),
     KeyState.AWAITED: frozenset({KeyState.DEPOSITED, KeyState.VOID}),
     KeyState.DEPOSITED: frozenset({KeyState.SEALED, KeyState.REVOKING}),
@@ -86,8 +90,17 @@ MOVES: Mapping[State, frozenset[State]] = {
     KeyState.BY_HAND: frozenset({KeyState.REVOKED}),
     KeyState.REVOKED: frozenset(),
     KeyState.VOID: frozenset(),
+}
+_LINK: Mapping[State, frozenset[State]] = {
     LinkState.OPEN: frozenset({LinkState.CLAIMED, LinkState.CLOSED}),
     LinkState.CLAIMED: frozenset({LinkState.REVEALED, LinkState.CLOSED}),
     LinkState.REVEALED: frozenset(),
     LinkState.CLOSED: frozenset(),
+}
+# By kind: a grant and a key may both be "awaited", and as texts the two are equal.
+MOVES: Mapping[type[State], Mapping[State, frozenset[State]]] = {
+    RequestState: _REQUEST,
+    GrantState: _GRANT,
+    KeyState: _KEY,
+    LinkState: _LINK,
 }

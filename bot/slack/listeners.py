@@ -18,6 +18,7 @@ from typing import Any
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
 from slack_bolt.response import BoltResponse
 
+from bot.desk.deposits import Deposits
 from bot.desk.errors import (
     AlreadyDelivered,
     DraftRejected,
@@ -41,7 +42,17 @@ from bot.slack.sentences import SORRY, sentence
 from bot.slack.text import plain
 from bot.slack.views.kit import ERROR_TEXT, OPTIONS, option
 from bot.slack.views.modals import DENY_FORM, PROJECT, PROVIDER, REASON, REQUEST_FORM
-from bot.slack.views.standing import APPROVE, ASK, CANCEL, DENY, OPEN_KEY, PICK_UP, REVOKE
+from bot.slack.views.standing import (
+    APPROVE,
+    ASK,
+    CANCEL,
+    DENY,
+    OPEN_DEPOSIT,
+    OPEN_KEY,
+    PICK_UP,
+    REVOKE,
+    REVOKED_BY_HAND,
+)
 
 log = logging.getLogger(__name__)
 
@@ -51,11 +62,14 @@ ANYTHING = re.compile(".*")
 Body = Mapping[str, Any]
 
 
-def register(app: AsyncApp, *, requests: Requests, grants: Grants, notifier: Notifier, team: str) -> Background:
+def register(
+    app: AsyncApp, *, requests: Requests, deposits: Deposits, grants: Grants, notifier: Notifier, team: str
+) -> Background:
     """Connects the desk to the app. Drain what is returned at shutdown."""
     background = Background()
     listeners = _Listeners(
         requests=requests,
+        deposits=deposits,
         grants=grants,
         notifier=notifier,
         team=team,
@@ -70,6 +84,8 @@ def register(app: AsyncApp, *, requests: Requests, grants: Grants, notifier: Not
     app.action(PICK_UP)(listeners.pick_up)
     app.action(REVOKE)(listeners.revoke)
     app.action(OPEN_KEY)(listeners.acknowledge)
+    app.action(OPEN_DEPOSIT)(listeners.acknowledge)
+    app.action(REVOKED_BY_HAND)(listeners.revoked_by_hand)
     app.action(ANYTHING)(listeners.unknown_action)
     app.options(PROJECT)(listeners.suggest_projects)
     app.view(REQUEST_FORM)(listeners.submit)
@@ -85,6 +101,7 @@ class _Listeners:
         self,
         *,
         requests: Requests,
+        deposits: Deposits,
         grants: Grants,
         notifier: Notifier,
         team: str,
@@ -92,6 +109,7 @@ class _Listeners:
         background: Background,
     ) -> None:
         self._requests = requests
+        self._deposits = deposits
         self._grants = grants
         self._notifier = notifier
         self._team = team
@@ -246,6 +264,11 @@ class _Listeners:
         story = await self._grants.revoke(actor, _value(body))
         await ack()
         self._background.start(self._refresh(actor, Place.of(body), views.revoked(story)))
+
+    async def revoked_by_hand(self, ack: AsyncAck, body: Body, context: AsyncBoltContext) -> None:
+        story = await self._deposits.revoked_by_hand(self._actor(context), _value(body))
+        await ack()
+        self._background.start(self._answers.say(Place.of(body), views.confirmed(story)))
 
     # ---- Home
 

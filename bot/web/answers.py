@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from bot.desk.errors import (
+    DepositRejected,
     NotAllowed,
     NotThere,
     NotWelcome,
@@ -25,6 +26,7 @@ _DESK = {
     NotWelcome: (403, "not_welcome", "Ask a colleague in the workspace to request the key."),
     NotYours: (403, "not_yours", "If you have another Slack account, sign in as that one."),
     NotAllowed: (403, "not_allowed", "Nothing was used up. If a new copy does not help, pick up again in Slack."),
+    DepositRejected: (422, "rejected", ""),
     NotThere: (404, "not_there", ASK_ANEW),
     Superseded: (409, "superseded", ASK_ANEW),
     Unavailable: (503, "unavailable", "Nothing was used up. Try again in a minute."),

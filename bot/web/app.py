@@ -16,10 +16,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from bot.desk.deposits import Deposits
 from bot.desk.errors import DeskError
 from bot.desk.grants import Grants
 from bot.web.answers import Problem, answer_problem, from_desk, from_http
 from bot.web.bodies import Bodies
+from bot.web.deposit import DepositApi
 from bot.web.link import LinkApi, page_routes
 from bot.web.sessions import MAX_AGE, Guard, cookie_name
 from bot.web.sign_in import SignIn
@@ -59,6 +61,7 @@ HSTS = "max-age=31536000"  # a year; RFC 6797. Subdomains are not the desk's to 
 def build(
     *,
     grants: Grants,
+    deposits: Deposits,
     public_url: str,
     session_secret: SecretStr,
     slack_client_id: str,
@@ -97,6 +100,7 @@ def build(
             *page_routes(),
             *sign_in.routes(),
             *LinkApi(grants=grants, guard=guard).routes(),
+            *DepositApi(deposits=deposits, guard=guard).routes(),
             Route("/healthz", alive),
             Route("/readyz", readiness),
             *extra_routes,

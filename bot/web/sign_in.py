@@ -22,11 +22,11 @@ log = logging.getLogger(__name__)
 SLACK_PATIENCE = 10.0  # seconds, for each call to Slack
 USER_CLAIM = "https://slack.com/user_id"  # docs.slack.dev/authentication/sign-in-with-slack
 TEAM_CLAIM = "https://slack.com/team_id"
-LINK_PATH = re.compile(r"/k/[A-Za-z0-9_-]{1,64}")
+PAGE_PATH = re.compile(r"/[kd]/[A-Za-z0-9_-]{1,64}")
 
 
 class SignIn:
-    """The way to Slack and back. Only a link page is ever gone back to."""
+    """The way to Slack and back. Only a link's page, or a deposit's, is ever gone back to."""
 
     def __init__(
         self,
@@ -67,12 +67,12 @@ class SignIn:
     async def login(self, request: Request) -> Response:
         """Sends the browser to Slack."""
         link = request.query_params.get("next", "")
-        if not LINK_PATH.fullmatch(link):
+        if not PAGE_PATH.fullmatch(link):
             raise Problem(400, "no_link", "Sign-in starts from a link.", "Open the link from Slack.")
         if signed_in(request):
             return RedirectResponse(link, status_code=303)
-        # The state names the link, so that also a failed sign-in finds its way back to the tab's own link.
-        state = f"{secrets.token_urlsafe(32)}.{link.removeprefix('/k/')}"
+        # The state names the page, so that also a failed sign-in finds its way back to the tab's own.
+        state = f"{secrets.token_urlsafe(32)}.{link.removeprefix('/')}"
         try:
             sent: Response = await self._slack.authorize_redirect(
                 request, self._callback_url, state=state, team=self._team
@@ -85,8 +85,8 @@ class SignIn:
         """Slack sends the browser back: checks what it brings, and opens a session."""
         if request.method != "GET":  # a preview's HEAD comes along with it, and must not use the code up
             raise HTTPException(405, headers={"Allow": "GET"})
-        link = "/k/" + request.query_params.get("state", "").partition(".")[2]
-        if not LINK_PATH.fullmatch(link):
+        link = "/" + request.query_params.get("state", "").partition(".")[2]
+        if not PAGE_PATH.fullmatch(link):
             link = ""
         try:
             if not any(request.query_params.get(name) for name in ("code", "error")):

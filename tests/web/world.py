@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from bot import web
 from bot.desk.assembly import assemble
 from bot.desk.audit import Entry
+from bot.desk.deposits import Deposits
 from bot.desk.grants import Grants
 from bot.desk.ids import new_id
 from bot.desk.model import (
@@ -26,6 +27,7 @@ from bot.desk.model import (
     Grant,
     Handover,
     Home,
+    Key,
     Link,
     Minted,
     Notice,
@@ -36,16 +38,39 @@ from bot.desk.model import (
     Story,
 )
 from bot.desk.offer import Ability, AppliedLimit, Permission, Probe, Project
-from bot.desk.policy import load
+from bot.desk.policy import load, read
 from bot.desk.ports import Provider, Transaction
+from bot.desk.requests import Requests
 from bot.desk.states import GrantState, RequestState
 from bot.desk.watch import Watch
+from bot.providers import deposit
 from storage.store import SqlStore
 
 TEAM = "T0ACME"
 VALUE = "example-key-0123456789-abcdefghijklmnopqrstuvwxyz"
+KEK = "a2V5LWVuY3J5cHRpb24ta2V5LWZvci10ZXN0cy0wMDE="
+"""base64 of 32 bytes."""
 POLICY = """\
 version = 1
+
+[[deposit]]
+id = "mapbox"
+name = "Mapbox"
+instructions = '''
+In the account page, Access tokens, Create a token.
+Leave the secret scopes off.
+'''
+
+[[rule]]
+name = "other services"
+requesters = ["everyone"]
+provider = "deposit"
+projects = ["mapbox"]
+permissions = ["use"]
+approvers = ["U0ANA"]
+depositors = ["U0ANA", "U0CARA"]
+max_duration = "30d"
+max_monthly_budget = 200
 
 [[rule]]
 name = "everyday keys"
@@ -152,6 +177,8 @@ class World:
 
     url: str
     store: SqlStore
+    requests: Requests
+    deposits: Deposits
     grants: Grants
     watch: Watch
     clock: MovableClock
@@ -194,6 +221,25 @@ class World:
 
         await self.store.write(act)
         return grant
+
+    async def awaited(self, holder: str = "U0BEN") -> Key:
+        """A key that Ana or Cara is to bring."""
+        draft = Draft(
+            scope=Scope("deposit", "mapbox", "use", 2500),
+            project_name="",
+            duration=timedelta(days=7),
+            reason="Maps on the careers page",
+        )
+        story = await self.requests.submit(Actor(TEAM, holder), draft, origin=new_id("v", os.urandom))
+        story = await self.requests.decide(Actor(TEAM, "U0ANA"), story.request.id, Ruling.APPROVE)
+        assert story.key is not None
+        return story.key
+
+    async def key(self, key: Key) -> Key:
+        """As it is stored."""
+        found = await self.store.read(lambda tx: tx.key(TEAM, key.id))
+        assert found is not None
+        return found
 
     async def pick_up(self, grant: Grant) -> Handover:
         """Its holder picks it up."""
@@ -261,17 +307,32 @@ async def world(
     """A desk, served until the context ends. `public_url`: what it believes its address to be."""
     listener, url = listening()
     clock, people = MovableClock(), People()
+    vendors: dict[str, Provider] = {"openai": Vendor(), **deposit.from_policy(read(POLICY).deposit)}
+
+    async def kek() -> str:
+        return KEK
+
     desk = assemble(
         store=store,
         directory=people,
         notifier=Silence(),
-        policy=load(POLICY, permissions={"openai": Vendor.permissions}, source="policy.toml"),
-        providers={"openai": Vendor()},
+        policy=load(POLICY, permissions={name: vendor.permissions for name, vendor in vendors.items()}),
+        providers=vendors,
+        kek=kek,
         clock=clock,
         random=os.urandom,
         public_url=public_url or url,
     )
-    served = World(url=url, store=store, grants=desk.grants, watch=desk.watch, clock=clock, people=people)
+    served = World(
+        url=url,
+        store=store,
+        requests=desk.requests,
+        deposits=desk.deposits,
+        grants=desk.grants,
+        watch=desk.watch,
+        clock=clock,
+        people=people,
+    )
 
     async def ready() -> None:
         if not served.ready:
@@ -279,6 +340,7 @@ async def world(
 
     app = web.build(
         grants=desk.grants,
+        deposits=desk.deposits,
         public_url=public_url or url,
         session_secret=SecretStr("s" * 32),
         slack_client_id=client_id,

@@ -1,5 +1,6 @@
 """How things look: pure functions from the domain to Block Kit, as plain dicts."""
 
+from bot.slack.views.deposits import confirmed
 from bot.slack.views.home import grant_list, home
 from bot.slack.views.kit import Block, Message, View
 from bot.slack.views.messages import (
@@ -31,6 +32,7 @@ __all__ = [
     "Message",
     "View",
     "approval_card",
+    "confirmed",
     "deny_form",
     "ended",
     "grant_list",

@@ -5,6 +5,7 @@ from bot.desk.model import Handover, NoticeKind, Ruling, Story
 from bot.desk.states import GrantState, RequestState
 from bot.slack.text import mention, money, name, quoted, span, when
 from bot.slack.views import standing
+from bot.slack.views.deposits import by_hand_card, deposit_card, deposited
 from bot.slack.views.kit import Block, Message, actions, button, facts, section, small
 
 
@@ -38,7 +39,7 @@ def approval_card(story: Story) -> Message:
                 button("Approve", standing.APPROVE, request.id, style="primary"),
                 button("Deny…", standing.DENY, request.id),
             ),
-            small(f"One approver decides. No key exists until {who} picks it up."),
+            small(f"One approver decides. {_until_then(story)}"),
         ]
         return {
             "text": f"{who} asks for {asked}: {standing.terms(draft)}. Approve or deny?",
@@ -48,7 +49,7 @@ def approval_card(story: Story) -> Message:
     if story.grant:
         blocks.append(small(standing.progress(story)))
         if standing.alive(story.grant):
-            blocks.append(actions(standing.revoke(story.grant)))
+            blocks.append(actions(standing.revoke(story)))
     return {"text": f"{_first_line(standing.decided(story))}: {asked} for {who}.", "blocks": blocks}
 
 
@@ -61,7 +62,7 @@ def receipt(story: Story) -> Message:
         case RequestState.PENDING:
             text = f"You asked for {asked}. An approver decides next."
             next_step = (
-                "*Waiting for an approver.* You hear here as soon as one decides. No key exists until you pick it up."
+                f"*Waiting for an approver.* You hear here as soon as one decides. {_until_then(story, you=True)}"
             )
             blocks += [section(next_step), actions(*standing.buttons(story))]
         case RequestState.CANCELLED:
@@ -93,14 +94,22 @@ def outcome(story: Story) -> Message:
 def lapsed(story: Story) -> Message:
     """To the holder: a link was not opened in time."""
     what = f"Your link was not opened within {span(LINK_LIVES)}"
+    if story.making is not None:
+        return _told(story, what, "Nobody saw the key behind it. It rests sealed, as before.")
     return _told(story, what, f"Nobody saw the key behind it, and the desk revokes it at {_provider(story)}.")
 
 
 def unacknowledged(story: Story) -> Message:
     """To the holder: a page took the key and never said that it showed it."""
+    what = "Your link was opened, but the key was never shown"
+    if story.making is not None:
+        then = (
+            "It rests sealed, as before. If it was not you who opened the link, revoke the key, and tell your operator."
+        )
+        return _told(story, what, then)
     return _told(
         story,
-        "Your link was opened, but the key was never shown",
+        what,
         f"To be safe, the desk revokes that key at {_provider(story)}. If it was not you who opened the link, tell your operator.",
     )
 
@@ -136,8 +145,8 @@ def handover_blocks(handover: Handover, fleeting: str) -> list[Block]:
         section(f"*Your {standing.key_named(handover.grant.draft)} is ready*"),
         actions(button("Open the key", standing.OPEN_KEY, style="primary", url=handover.url)),
         small(
-            f"The link works once, for you alone, until {when(handover.expires_at)}. Not opened by then, the key behind "
-            f"it is revoked, and you can pick up again. {fleeting}"
+            f"The link works once, for you alone, until {when(handover.expires_at)}. Not opened by then, it is closed, and "
+            f"you can pick up again. {fleeting}"
         ),
     ]
 
@@ -162,6 +171,8 @@ def revoked(story: Story) -> str:
     if story.grant is None or story.grant.state is GrantState.ENDED:
         return f"Done: {standing.key_to(story.request.draft)} is over."
     asked = standing.key_to(story.request.draft)
+    if story.by_hand:
+        return f"Done: a person is asked to revoke {asked} by hand. *It still works* until they say that they did."
     return f"Done: {asked} is being revoked at {_provider(story)}, within seconds as a rule."
 
 
@@ -194,12 +205,20 @@ def unknown_command(word: str) -> Message:
     }
 
 
+def _until_then(story: Story, *, you: bool = False) -> str:
+    if story.making is not None:
+        then = "you pick it up" if you else f"{mention(story.request.requester)} picks it up"
+        return f"Then a person makes the key at {standing.at(story.request.draft)} and brings it, sealed; {then} here."
+    return f"No key exists until {'you pick' if you else mention(story.request.requester) + ' picks'} it up."
+
+
 def _told(story: Story, what: str, then: str) -> Message:
     draft, grant = story.request.draft, story.grant
     ready = grant is not None and grant.state is GrantState.READY
     blocks = [section(f"*{what}*\nIt was for your {standing.key_named(draft)}. {then}")]
     if grant and ready:
-        blocks += [section("Pick up again when you are ready: you get a new key."), actions(standing.pick_up(grant))]
+        again = "." if standing.deposited(story) else ": you get a new key."
+        blocks += [section(f"Pick up again when you are ready{again}"), actions(standing.pick_up(grant))]
     else:
         blocks.append(small(f"Now: {standing.standing(story)}"))
     return {"text": f"{what}. {then}" + (" Pick up again when you are ready." if ready else ""), "blocks": blocks}
@@ -231,4 +250,7 @@ _NOTICES = {
     NoticeKind.UNACKNOWLEDGED: unacknowledged,
     NoticeKind.UNFINISHED: unfinished,
     NoticeKind.ENDED: ended,
+    NoticeKind.DEPOSIT: deposit_card,
+    NoticeKind.DEPOSITED: deposited,
+    NoticeKind.BY_HAND: by_hand_card,
 }

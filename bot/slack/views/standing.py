@@ -3,11 +3,12 @@
 from bot.desk.grants import LINK_LIVES
 from bot.desk.model import Cause, Draft, Grant, Ruling, Story
 from bot.desk.offer import AppliedLimit, Enforcer
-from bot.desk.states import GrantState, RequestState
+from bot.desk.policy import DEPOSIT
+from bot.desk.states import GrantState, KeyState, RequestState
 from bot.slack.text import escaped, mention, money, name, quoted, span, when
 from bot.slack.views.kit import Block, button, plain_text
 
-APPROVE, DENY, CANCEL, PICK_UP, REVOKE, ASK, OPEN_KEY = (
+APPROVE, DENY, CANCEL, PICK_UP, REVOKE, ASK, OPEN_KEY, OPEN_DEPOSIT, REVOKED_BY_HAND = (
     "approve",
     "deny",
     "cancel",
@@ -15,6 +16,8 @@ APPROVE, DENY, CANCEL, PICK_UP, REVOKE, ASK, OPEN_KEY = (
     "revoke",
     "ask",
     "open_key",
+    "open_deposit",
+    "revoked_by_hand",
 )
 """The action ids of the desk's buttons."""
 
@@ -23,8 +26,20 @@ REASON_IN_LIST = 300
 
 
 def key_to(draft: Draft) -> str:
-    """ "a key to search-prod at OpenAI" """
+    """ "a key to search-prod at OpenAI", "a key for Mapbox" where it is a deposit of policy's own"""
+    if elsewhere(draft):
+        return f"a key for {name(draft.project_name)}"
     return f"a key to {name(draft.project_name)} at {name(draft.provider_name)}"
+
+
+def elsewhere(draft: Draft) -> bool:
+    """Whether the key is for something that has no provider here."""
+    return draft.scope.provider == DEPOSIT
+
+
+def at(draft: Draft) -> str:
+    """Where the key is made and revoked: "OpenAI", "Mapbox"."""
+    return name(draft.project_name if elsewhere(draft) else draft.provider_name)
 
 
 def key_named(draft: Draft) -> str:
@@ -75,21 +90,25 @@ def progress(story: Story) -> str:
     holder = mention(grant.holder)
     match grant.state:
         case GrantState.AWAITED:
-            return f"Somebody makes the key at {name(grant.draft.provider_name)} and deposits it here. Then {holder} picks it up."
+            return (
+                f"No key exists yet: somebody makes it at {at(grant.draft)} and brings it. Then {holder} picks it up."
+            )
         case GrantState.INVITING:
             return f"{name(grant.draft.provider_name)} is being asked to invite {holder}."
         case GrantState.INVITED:
             return f"{holder} is invited to {name(grant.draft.project_name)} at {name(grant.draft.provider_name)}."
         case GrantState.READY:
+            if deposited(story):
+                return f"The key is here, sealed. It waits for {holder} to pick it up."
             return f"No key exists yet: it is made when {holder} picks it up."
         case GrantState.ISSUING:
             return f"{holder} is picking it up: the key is being made."
         case GrantState.DELIVERING:
-            return f"The key is made and sealed. Its link waits for {holder}, {_minutes()} at most."
+            return f"The key is sealed. Its link waits for {holder}, {_minutes()} at most."
         case GrantState.ACTIVE:
             return f"{holder} has the key{_fingerprint(story)}{_until(grant)}."
         case GrantState.ENDING:
-            return f"{_ended(grant)} The key is being revoked at {name(grant.draft.provider_name)}."
+            return f"{_ended(grant)} {_ending(story, grant)}"
         case GrantState.ENDED:
             return f"{_ended(grant)} {_no_key_lives(story)}"
 
@@ -110,13 +129,14 @@ def standing(story: Story) -> str:
 def _grant_stands(story: Story, grant: Grant) -> str:
     match grant.state:
         case GrantState.AWAITED:
-            return "Approved. Somebody makes the key and deposits it here; then you hear from me and pick it up."
+            return f"Approved. Somebody makes the key at {at(grant.draft)} and brings it; then you hear from me, and pick it up."
         case GrantState.INVITING:
             return f"{name(grant.draft.provider_name)} is being asked to invite you."
         case GrantState.INVITED:
             return f"You are invited: look for a mail from {name(grant.draft.provider_name)}, and accept it there."
         case GrantState.READY:
-            return f"Ready for you. The key is made when you press; its link works once, for {_minutes()}."
+            made = "The key waits, sealed" if deposited(story) else "The key is made when you press"
+            return f"Ready for you. {made}; its link works once, for {_minutes()}."
         case GrantState.ISSUING:
             return "Your key is being made. Its link comes to where you pressed."
         case GrantState.DELIVERING:
@@ -125,7 +145,7 @@ def _grant_stands(story: Story, grant: Grant) -> str:
         case GrantState.ACTIVE:
             return f"You have the key{_fingerprint(story)}{_until(grant)}."
         case GrantState.ENDING:
-            return f"{_ended(grant, you=True)} The key is being revoked at {name(grant.draft.provider_name)}."
+            return f"{_ended(grant, you=True)} {_ending(story, grant)}"
         case GrantState.ENDED:
             return f"{_ended(grant, you=True)} {_no_key_lives(story)}"
 
@@ -135,7 +155,12 @@ def buttons(story: Story) -> list[Block]:
     if story.request.state is RequestState.PENDING:
         return [button("Cancel request", CANCEL, story.request.id)]
     offered = [pick_up(story.grant)] if story.grant and may_pick_up(story.grant) else []
-    return [*offered, revoke(story.grant)] if story.grant and alive(story.grant) else offered
+    return [*offered, revoke(story)] if story.grant and alive(story.grant) else offered
+
+
+def deposited(story: Story) -> bool:
+    """Whether the key was brought by a person and rests until it is picked up."""
+    return story.key is not None and story.key.state is KeyState.DEPOSITED
 
 
 def may_pick_up(grant: Grant) -> bool:
@@ -155,23 +180,38 @@ def pick_up(grant: Grant) -> Block:
     return button("Pick up key", PICK_UP, grant.id, style="primary")
 
 
-def revoke(grant: Grant) -> Block:
+def revoke(story: Story) -> Block:
     """The holder's and the approvers' button; it asks once more."""
-    made = grant.state in (GrantState.ACTIVE, GrantState.DELIVERING, GrantState.ISSUING)
-    what = "Whatever uses this key stops working within seconds." if made else "No key was made yet; none will be."
     return button(
         "Revoke",
         REVOKE,
-        grant.id,
+        story.grant.id if story.grant else "",
         style="danger",
         confirm={
             "title": plain_text("Revoke this key?", 100),
-            "text": plain_text(f"{what} It cannot be undone: a new key needs a new request.", 300),
+            "text": plain_text(f"{_then(story)} It cannot be undone: a new key needs a new request.", 300),
             "confirm": plain_text("Revoke", 30),
             "deny": plain_text("Keep it", 30),
             "style": "danger",
         },
     )
+
+
+def _then(story: Story) -> str:
+    """What a revocation does."""
+    made = story.grant and story.grant.state in (GrantState.ACTIVE, GrantState.DELIVERING, GrantState.ISSUING)
+    if not made and not deposited(story):
+        return "No key was made yet; none will be."
+    if story.by_hand:
+        return "A person is asked to revoke it by hand: it works until they did."
+    return "Whatever uses this key stops working within seconds."
+
+
+def _ending(story: Story, grant: Grant) -> str:
+    where = at(grant.draft)
+    if story.key and story.key.state is KeyState.BY_HAND:
+        return f"*The key still works* until a person has revoked it at {where}: they were asked to."
+    return f"The key is being revoked at {where}."
 
 
 def _minutes() -> str:
@@ -196,4 +236,5 @@ def _ended(grant: Grant, *, you: bool = False) -> str:
 
 
 def _no_key_lives(story: Story) -> str:
-    return "The key is dead: calls with it are refused." if story.key and story.key.handle else "No key was made."
+    lived = story.key and (story.key.handle or story.key.state is KeyState.REVOKED)
+    return "The key is dead: calls with it are refused." if lived else "No key was made."

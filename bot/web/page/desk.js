@@ -24,6 +24,11 @@ export function link(id, verb, body = {}) {
   return post(`/api/links/${id}/${verb}`, body);
 }
 
+/** Looks at, or brings, a key that is awaited. */
+export function deposit(id, verb, body = {}) {
+  return post(`/api/deposits/${id}/${verb}`, body);
+}
+
 /** Signs out. */
 export function logout() {
   return post("/auth/logout", {});

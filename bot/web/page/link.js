@@ -3,12 +3,11 @@
 import * as desk from "./desk.js";
 import { accessToken, fromBase64url, open } from "./envelope.js";
 import { forgetSeed, readLink } from "./seed.js";
+import { $, busy, headed, message as show, rows, view as seen } from "./sections.js";
 import { present } from "./shown.js";
 
 const CONFIRM_AFTER = [0, 1000, 3000, 8000]; // milliseconds; the lease is two minutes
-const SLOW = 300; // a wait shorter than this is not worth a word
 
-const $ = (id) => document.getElementById(id);
 const { id, seed, wrong } = readLink();
 const when = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 const soon = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
@@ -127,67 +126,20 @@ function explain(problem) {
   });
 }
 
-/** The first sentence makes the heading. */
-function headed(text, next) {
-  const [, first, rest] = /^(.*?[.!?])(?: (.*))?$/s.exec(text) ?? [null, text, ""];
-  return [first.replace(/\.$/, ""), rest ? `${rest} ${next}` : next];
+function message(title, next, buttons) {
+  show(title, next, member, buttons);
 }
 
-function message(title, next, { retry = false, other = false } = {}) {
-  inWords($("message").querySelector("h1"), title);
-  inWords($("message").querySelector(".next"), next);
-  $("retry").hidden = !retry;
-  $("other-account").hidden = !other;
-  $("as").hidden = !member?.signed_in;
-  view("message");
-}
-
-/** Shows one section, and leads keyboard and screen reader to its heading. */
 function view(name) {
-  document.querySelectorAll("main > section").forEach((section) => (section.hidden = section.id !== name));
-  document.querySelectorAll(".name").forEach((place) => (place.textContent = member?.name ?? ""));
-  const heading = $(name).querySelector("h1");
-  document.title = `${heading.textContent} · Keydesk`;
-  heading.focus();
+  seen(name, member);
 }
 
 function describe(about) {
-  const rows = [
+  const facts = [
     ["For", `${about.provider}, ${about.project}`],
     ["May use", about.permission],
     ["Works until", about.expires_at && when.format(new Date(about.expires_at))],
     ["Fingerprint", about.fingerprint],
-  ].filter(([, what]) => what);
-  for (const list of document.querySelectorAll(".about")) {
-    list.replaceChildren(...rows.map(([name, what]) => {
-      const row = document.createElement("div");
-      row.append(element("dt", name), element("dd", what));
-      return row;
-    }));
-  }
-}
-
-/** Text in which `this` is code. */
-function inWords(place, text) {
-  place.replaceChildren(...text.split("`").map((piece, at) => (at % 2 ? element("code", piece) : piece)));
-}
-
-function element(name, text) {
-  const made = document.createElement(name);
-  made.textContent = text;
-  return made;
-}
-
-/** Runs what a button starts, once at a time; says so only when it takes a while. */
-async function busy(button, text, act) {
-  const label = button.textContent;
-  button.disabled = true;
-  const timer = setTimeout(() => (button.textContent = text), SLOW);
-  try {
-    await act();
-  } finally {
-    clearTimeout(timer);
-    button.textContent = label;
-    button.disabled = false;
-  }
+  ];
+  for (const list of document.querySelectorAll(".about")) rows(list, facts);
 }

@@ -1,0 +1,128 @@
+"""What depositors read: a key to make and to bring, and a key that only they can revoke."""
+
+from bot.desk.model import Cause, Story
+from bot.desk.states import KeyState
+from bot.slack.text import escaped, mention, name, quoted, span
+from bot.slack.views import standing
+from bot.slack.views.kit import Block, Message, actions, button, plain_text, section, small
+
+STEPS = 2000  # characters of a provider's instructions; escapes make them longer
+
+
+def deposit_card(story: Story) -> Message:
+    """To depositors: what to make, step by step, and where to bring it; or what became of it."""
+    request, draft = story.request, story.request.draft
+    who, what = mention(request.requester), standing.key_to(draft)
+    if story.key is None or story.key.state is not KeyState.AWAITED or not story.deposit_url:
+        text = f"Nothing is left to do here: {what} for {who}."
+        return {"text": text, "blocks": [section(f"*{text}*\n{_became(story)}")]}
+    title = f"Make {what} for {who}, and bring it here"
+    return {
+        "text": f"{title}.",
+        "blocks": [
+            section(f"*{title}*\n{standing.decided(story)}\n{quoted(draft.reason, standing.REASON_IN_LIST, lines=5)}"),
+            section(_steps(story)),
+            *_rotation(story),
+            actions(button("Bring the key", standing.OPEN_DEPOSIT, style="primary", url=story.deposit_url)),
+            small(
+                f"The page asks you to sign in with Slack and seals the key in your browser. Nobody but {who} is shown it, "
+                "once. Never paste it here, or anywhere else in Slack."
+            ),
+        ],
+    }
+
+
+def _steps(story: Story) -> str:
+    draft, making = story.request.draft, story.making
+    marker = story.key.marker if story.key else ""
+    own = f"\n{quoted(making.steps, STEPS)}" if making and making.steps else ""
+    page = f"\nKeys are made at {escaped(making.url, 300)}" if making and making.url else ""
+    where = "" if standing.elsewhere(draft) else f" in *{name(draft.project_name)}*"
+    can = "" if standing.elsewhere(draft) else f" that may do no more than *{standing.may_do(draft)}*"
+    return (
+        f"*1.* At *{standing.at(draft)}*, make a new key{where}{can}.{own}{page}\n"
+        f"*2.* Name it `{name(marker, 80)}`, if names can be given there: so it is found again when it is to be revoked.\n"
+        f"*3.* It should live for {span(draft.duration)} from pick-up. If it can be made to expire, let it live some days longer.\n"
+        "*4.* Copy it, press the button below, and paste it on that page. Keep no copy."
+    )
+
+
+def _rotation(story: Story) -> list[Block]:
+    if story.making is None or story.making.rotation is None:
+        return []
+    return [small(f"Such a key is to be made anew every {span(story.making.rotation)}.")]
+
+
+def _became(story: Story) -> str:
+    holder = mention(story.request.requester)
+    match story.key.state if story.key else None:
+        case KeyState.DEPOSITED | KeyState.SEALED:
+            return f"The key is here, sealed. {holder} was told, and picks it up."
+        case KeyState.LIVE:
+            return f"The key is with {holder}."
+        case KeyState.VOID:
+            return (
+                "It is not wanted any more, and nobody brought it. If you made a key already, delete it "
+                f"at {standing.at(story.request.draft)}."
+            )
+        case _:
+            return standing.progress(story)
+
+
+def deposited(story: Story) -> Message:
+    """To the holder: somebody brought the key."""
+    draft, grant = story.request.draft, story.grant
+    what = f"Your {standing.key_named(draft)} is here"
+    offered = standing.buttons(story)
+    return {
+        "text": f"{what}." + (" Pick it up when you are ready." if grant and standing.may_pick_up(grant) else ""),
+        "blocks": [
+            section(f"*{what}*\n{standing.terms(draft)}\n{standing.standing(story)}"),
+            *_rotation(story),
+            *([actions(*offered)] if offered else []),
+        ],
+    }
+
+
+def by_hand_card(story: Story) -> Message:
+    """To depositors: a key that only a person can revoke, until one says that they did."""
+    draft, key, grant = story.request.draft, story.key, story.grant
+    what, who = standing.key_to(draft), mention(story.request.requester)
+    if key is None or key.state is not KeyState.BY_HAND:
+        text = f"Revoked: {what} of {who}"
+        return {"text": f"{text}.", "blocks": [section(f"*{text}*\n{standing.progress(story)}")]}
+    why = "its time is over" if grant and grant.ended_because is Cause.EXPIRED else "it was taken back"
+    print_ = f" It ends with `{name(key.fingerprint, 40)}`." if key.fingerprint and len(key.fingerprint) > 1 else ""
+    title = f"Please revoke by hand: {what} of {who}"
+    return {
+        "text": f"{title}. It still works until you do.",
+        "blocks": [
+            section(
+                f"*{title}*\nOf this key {why}. *It still works*, and the desk cannot reach it: delete it at "
+                f"*{standing.at(draft)}*, where it should bear the name `{name(key.marker, 80)}`.{print_}"
+            ),
+            actions(
+                button(
+                    "I revoked it",
+                    standing.REVOKED_BY_HAND,
+                    key.id,
+                    style="primary",
+                    confirm={
+                        "title": plain_text("Is it revoked?", 100),
+                        "text": plain_text(
+                            "Calls with this key are refused now? The desk believes you, and writes down that you said so.",
+                            300,
+                        ),
+                        "confirm": plain_text("Yes, it is", 30),
+                        "deny": plain_text("Not yet", 30),
+                    },
+                )
+            ),
+            small("This stays open until somebody says so."),
+        ],
+    }
+
+
+def confirmed(story: Story) -> str:
+    """To whoever said that they revoked a key."""
+    return f"Thank you: {standing.key_to(story.request.draft)} of {mention(story.request.requester)} is revoked."

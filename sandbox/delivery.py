@@ -196,7 +196,9 @@ class Deliveries:
         self._signing_secret = signing_secret
         self._sockets = sockets
         self._ack_seconds = ack_seconds
-        self._http = httpx.AsyncClient(trust_env=False, timeout=ack_seconds + 1)
+        # Idle connections go before the app's server closes them, as it may in the moment in which one is used again.
+        limits = httpx.Limits(keepalive_expiry=1)
+        self._http = httpx.AsyncClient(trust_env=False, timeout=ack_seconds + 1, limits=limits)
 
     @property
     def connected(self) -> bool:

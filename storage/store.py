@@ -27,7 +27,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 LOCK = 0x6B657973  # "keys": the advisory lock of PostgreSQL's writers
-BUSY_MILLISECONDS = 10_000  # how long SQLite waits for another process's transaction
+LOCKED_MILLISECONDS = 2_000  # a writer waits so long for another process's; who pressed, and Slack, wait for the answer
+FROZEN_MILLISECONDS = 10_000  # a replica that froze with the lock in hand stops the others no longer than this
 THREADS = 8
 PATIENCE: dict[str, Any] = {
     "connect_timeout": 5,  # seconds, as the next three; a server that vanished is noticed within about 20
@@ -53,9 +54,8 @@ class SqlStore:
             return cls(writing=_sqlite(url, "BEGIN IMMEDIATE"), reading=_sqlite(url, "BEGIN"))
         pool: dict[str, Any] = {"pool_size": THREADS, "max_overflow": 0, "pool_pre_ping": True, "hide_parameters": True}
         # What runs after the lock must see what was committed before it: a snapshot for each statement, not an older one.
-        # A replica that freezes with the lock in hand must not stop the others for longer than this.
-        waits = ("idle_in_transaction_session_timeout", "lock_timeout")
-        writes = PATIENCE | {"options": " ".join(f"-c {wait}={BUSY_MILLISECONDS}" for wait in waits)}
+        waits = {"lock_timeout": LOCKED_MILLISECONDS, "idle_in_transaction_session_timeout": FROZEN_MILLISECONDS}
+        writes = PATIENCE | {"options": " ".join(f"-c {name}={wait}" for name, wait in waits.items())}
         writing = create_engine(engine_url(url), isolation_level="READ COMMITTED", connect_args=writes, **pool)
         event.listen(writing, "begin", lambda connection: connection.execute(select(func.pg_advisory_xact_lock(LOCK))))
         snapshot = create_engine(
@@ -130,7 +130,7 @@ async def _run(executor: ThreadPoolExecutor, engine: Engine, work: Callable[[Con
 def _sqlite(url: str, begin: str) -> Engine:
     """An engine that begins its transactions itself: the driver's own way would begin late, at the first write."""
     engine = create_engine(
-        engine_url(url), connect_args={"timeout": BUSY_MILLISECONDS / 1000}, pool_size=THREADS, hide_parameters=True
+        engine_url(url), connect_args={"timeout": LOCKED_MILLISECONDS / 1000}, pool_size=THREADS, hide_parameters=True
     )
 
     def connect(connection: Any, _: Any) -> None:
@@ -139,7 +139,7 @@ def _sqlite(url: str, begin: str) -> Engine:
             "journal_mode = WAL",
             "synchronous = FULL",
             "foreign_keys = ON",
-            f"busy_timeout = {BUSY_MILLISECONDS}",
+            f"busy_timeout = {LOCKED_MILLISECONDS}",
         ):
             connection.execute(f"PRAGMA {setting}").close()
 

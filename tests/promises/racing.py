@@ -267,7 +267,7 @@ class Rows:
     """What the database holds, seen from outside the desks."""
 
     def __init__(self, database_url: str) -> None:
-        self._engine = create_engine(engine_url(database_url))
+        self._engine = create_engine(engine_url(database_url), pool_pre_ping=True)
 
     async def __aenter__(self) -> Self:
         return self
@@ -292,8 +292,12 @@ class Rows:
 
     async def all_is_done(self) -> None:
         """Waits until no key is being made or revoked, and every message says so."""
-        await self._none(Key, lambda rows: rows.c.state.in_([KeyState.MINTING, KeyState.REVOKING]))
+        await self.all_keys_are_settled()
         await self.all_is_shown()
+
+    async def all_keys_are_settled(self) -> None:
+        """Waits until no key is being made or revoked."""
+        await self._none(Key, lambda rows: rows.c.state.in_([KeyState.MINTING, KeyState.REVOKING]))
 
     async def _none(self, kind: type[Thing], where: Callable[[Any], Any]) -> None:
         loop = asyncio.get_running_loop()

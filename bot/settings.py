@@ -146,6 +146,14 @@ class Settings(BaseSettings):
         AfterValidator(lambda text: None if text is None else _url(text)),
         Field(description="Where your LiteLLM proxy is: https://litellm.example.com"),
     ] = None
+    anthropic_admin_key: Annotated[
+        SecretStr | None,
+        _starting("sk-ant-admin", "Settings, Admin keys, in Anthropic's Console"),
+        Field(description="Admin API key (sk-ant-admin…). Set: Anthropic is offered; its keys are deposited."),
+    ] = None
+    anthropic_base_url: Annotated[
+        str, AfterValidator(_url), Field(description="Base of Anthropic's API; another one for a proxy.")
+    ] = "https://api.anthropic.com"
     kek_file: Annotated[
         Path | None,
         Field(

@@ -37,6 +37,7 @@ PRICES: Mapping[str, Price] = {
     "gpt-5-mini": _price("0.25", "2"),
     "gpt-4.1-mini": _price("0.40", "1.60"),
     "text-embedding-3-small": _price("0.02", "0"),
+    "claude-opus-5-5": _price("5", "25"),
     "claude-sonnet-5-5": _price("3", "15"),
     "claude-sonnet-4-5": _price("3", "15"),
     "claude-haiku-4-5": _price("1", "5"),

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from bot.desk.ports import Clock, Provider
-from bot.providers import litellm, openai, openrouter
+from bot.providers import anthropic, litellm, openai, openrouter
 
 
-class Settings(openai.Settings, openrouter.Settings, litellm.Settings, Protocol):
+class Settings(openai.Settings, openrouter.Settings, litellm.Settings, anthropic.Settings, Protocol):
     """What the providers need of the settings."""
 
 
@@ -15,6 +15,7 @@ PROVIDERS: Mapping[str, Callable[[Settings, Clock], Provider | None]] = {
     openai.OpenAI.name: openai.from_settings,
     openrouter.OpenRouter.name: openrouter.from_settings,
     litellm.LiteLLM.name: litellm.from_settings,
+    anthropic.Anthropic.name: anthropic.from_settings,
 }
 
 

@@ -4,7 +4,7 @@ Paths, fields and errors follow Anthropic's API reference and its official SDK. 
 made; after that only its hash and a hint of it are kept.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from starlette.requests import Request
@@ -20,12 +20,19 @@ from sandbox.wire import Handler, Json, same
 
 __all__ = ["PretendAnthropic"]
 
+READ, WRITE, USAGE = "read", "write", "usage"
+ADMIN_SCOPES = frozenset({READ, WRITE, USAGE})
+
 
 class PretendAnthropic:
-    """Holds the organization's state and answers for it under `routes`. `changed` is called after each change."""
+    """Holds the organization's state and answers for it under `routes`. `changed` is called after each change.
+
+    `admin_scopes` is what the admin key may do: read, write, and see usage.
+    """
 
     def __init__(self, *, admin_key: str, clock: Callable[[], float], changed: Callable[[], None]) -> None:
         self._admin_key = admin_key
+        self.admin_scopes = ADMIN_SCOPES
         self.organization = Organization(clock=clock, changed=changed)
         self.admin = Admin(self.organization)
         self.console = Console(self.organization)
@@ -71,11 +78,12 @@ class PretendAnthropic:
 
     def dump(self) -> Json:
         """All state, for `load`. Holds no key's value."""
-        return self.organization.dump()
+        return {**self.organization.dump(), "admin_scopes": sorted(self.admin_scopes)}
 
     def load(self, state: Json) -> None:
         """Takes up the state that `dump` gave."""
         self.organization.load(state)
+        self.admin_scopes = frozenset(state["admin_scopes"])
 
     def use(
         self,
@@ -91,9 +99,16 @@ class PretendAnthropic:
         self.organization.meter_use(workspace=place.id, key=key, model=model, asked=asked, answered=answered)
 
     def rule(
-        self, *, usage_lag: float | None = None, workspace: str = "wrkspc_lab", spend_limit: float | None = None
+        self,
+        *,
+        usage_lag: float | None = None,
+        workspace: str = "wrkspc_lab",
+        spend_limit: float | None = None,
+        admin_scopes: Iterable[str] | None = None,
     ) -> None:
-        """How late use is reported, in seconds; and what a workspace may spend in a month, in dollars."""
+        """How late use is reported, in seconds; what a workspace may spend in a month, in dollars; what the admin key may."""
+        if admin_scopes is not None:
+            self.admin_scopes = frozenset(admin_scopes)
         if usage_lag is not None:
             self.organization.usage_lag = usage_lag
         if spend_limit is not None:
@@ -107,6 +122,10 @@ class PretendAnthropic:
                 if self.organization.key_with(value) is None:
                     raise Fault(401, "invalid x-api-key")
                 raise Fault(403, "This API needs an Admin API key")
+            reports = request.url.path.endswith(("usage_report/messages", "cost_report"))
+            needed = USAGE if reports else READ if request.method == "GET" else WRITE
+            if needed not in self.admin_scopes:
+                raise Fault(403, f"This Admin API key may not do this: it lacks {needed}")
             answer: Json = await handler(request)
             return answer
 

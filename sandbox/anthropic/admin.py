@@ -261,7 +261,7 @@ class Admin:
             id: invite
             for id, invite in self._organization.invites.items()
             if (email is None or invite.email.lower() == email.lower())
-            and (not statuses or self._status(invite) in statuses)
+            and (not statuses or self.status(invite) in statuses)
         }
         return page(request, invites, self._shown_invite)
 
@@ -284,7 +284,7 @@ class Admin:
 
     async def _delete_invite(self, request: Request) -> Json:
         invite = self._invite(request)
-        if self._status(invite) != "pending":
+        if self.status(invite) != "pending":
             raise Fault(400, "Only pending invites can be deleted")
         del self._organization.invites[invite.id]
         self._organization.changed()
@@ -298,11 +298,12 @@ class Admin:
 
     def _pending(self, email: str) -> Invite | None:
         for invite in self._organization.invites.values():
-            if invite.email.lower() == email.lower() and self._status(invite) == "pending":
+            if invite.email.lower() == email.lower() and self.status(invite) == "pending":
                 return invite
         return None
 
-    def _status(self, invite: Invite) -> str:
+    def status(self, invite: Invite) -> str:
+        """ "pending", "accepted" or "expired"."""
         if invite.accepted_at is not None:
             return "accepted"
         return "expired" if invite.expires_at <= self._organization.clock() else "pending"
@@ -317,7 +318,7 @@ class Admin:
             "expires_at": iso(invite.expires_at),
             "accepted_at": iso(invite.accepted_at),
             "rbac_group_ids": [],
-            "status": self._status(invite),
+            "status": self.status(invite),
         }
 
 

@@ -9,7 +9,7 @@ from sandbox.anthropic.wire import new_id
 from sandbox.metering import PRICES, Meter, Use
 from sandbox.wire import Json, digest, moment
 
-MODELS = ("claude-sonnet-5-5", "claude-haiku-4-5")
+MODELS = ("claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-4-5")
 ACTIVE, INACTIVE, ARCHIVED, EXPIRED = "active", "inactive", "archived", "expired"
 DEFAULT_WORKSPACE = "wrkspc_default"
 

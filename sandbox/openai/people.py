@@ -154,17 +154,18 @@ class People:
 
     def _pending(self, email: str) -> Invite | None:
         for invite in self._organization.invites.values():
-            if invite.email.lower() == email.lower() and self._status(invite) == "pending":
+            if invite.email.lower() == email.lower() and self.status(invite) == "pending":
                 return invite
         return None
 
-    def _status(self, invite: Invite) -> str:
+    def status(self, invite: Invite) -> str:
+        """ "pending", "accepted" or "expired"."""
         if invite.accepted_at is not None:
             return "accepted"
         return "expired" if invite.expires_at <= self._organization.clock() else "pending"
 
     def _shown_invite(self, invite: Invite) -> Json:
-        return {"object": "organization.invite", **vars(invite), "status": self._status(invite)}
+        return {"object": "organization.invite", **vars(invite), "status": self.status(invite)}
 
     # Members of a project
 

@@ -13,6 +13,7 @@ CREDENTIALS: dict[str, dict[str, str]] = {
     "openai": {"openai_admin_key": "sk-admin-1234"},
     "openrouter": {"openrouter_management_key": "sk-or-v1-1234"},
     "litellm": {"litellm_master_key": "sk-1234", "litellm_base_url": "https://litellm.example.com/"},
+    "anthropic": {"anthropic_admin_key": "sk-ant-admin01-1234"},
 }
 
 
@@ -44,6 +45,7 @@ async def test_a_provider_is_offered_where_its_credential_is_set_and_only_there(
     ("given", "flaw"),
     [
         ({"openrouter_management_key": "sk-admin-1"}, "OPENROUTER_MANAGEMENT_KEY does not start with sk-or-"),
+        ({"anthropic_admin_key": "sk-ant-api03-1"}, "ANTHROPIC_ADMIN_KEY does not start with sk-ant-admin"),
         ({"litellm_master_key": "sk-1234"}, "LITELLM_MASTER_KEY and LITELLM_BASE_URL go together"),
         ({"litellm_base_url": "https://litellm.example.com"}, "LITELLM_MASTER_KEY and LITELLM_BASE_URL go together"),
         ({"litellm_master_key": "sk-1234", "litellm_base_url": "litellm"}, "LITELLM_BASE_URL is not a URL"),

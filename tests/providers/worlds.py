@@ -13,9 +13,11 @@ from starlette.routing import BaseRoute
 
 from bot.desk.model import Scope, Secret
 from bot.desk.ports import Provider
+from bot.providers.anthropic import Anthropic
 from bot.providers.litellm import LiteLLM
 from bot.providers.openai import OpenAI
 from bot.providers.openrouter import OpenRouter
+from sandbox.anthropic import PretendAnthropic
 from sandbox.faults import Faults
 from sandbox.litellm import PretendLiteLLM
 from sandbox.openai import PretendOpenAI
@@ -37,6 +39,8 @@ class World(ABC):
     chat_model: ClassVar[str] = "gpt-5-mini"
     other_model: ClassVar[str] = "gpt-4.1-mini"
     embedding_model: ClassVar[str] = "text-embedding-3-small"
+    chat_micros: ClassVar[int] = 2002  # what a chat completion of a thousand tokens costs, to a millionth or so
+    counts_requests: ClassVar[bool] = True
     now: float = datetime(2027, 1, 15, 8, tzinfo=UTC).timestamp()
     faults: Faults = field(default_factory=Faults, repr=False)
     served: Served = field(init=False, repr=False)  # it holds all that passed, and so values of keys
@@ -55,6 +59,22 @@ class World(ABC):
     @abstractmethod
     def keys(self) -> list[Json]:
         """Every key there ever was; "status" says what it is now."""
+
+    def bring(self, marker: str) -> Secret:
+        """Where keys are not minted: a person makes one at the vendor, named so. Its value."""
+        raise NotImplementedError
+
+    def invited(self) -> list[str]:
+        """Where people are invited: the addresses of the invitations that are open."""
+        raise NotImplementedError
+
+    def members(self) -> list[str]:
+        """… the addresses of those who are in the project."""
+        raise NotImplementedError
+
+    def accept(self, email: str) -> None:
+        """… what whoever was invited does with the mail."""
+        raise NotImplementedError
 
     def clock(self) -> datetime:
         return datetime.fromtimestamp(self.now, UTC)
@@ -106,6 +126,17 @@ class OpenAIWorld(World):
     @property
     def project(self) -> str:
         return "proj_lab"
+
+    def invited(self) -> list[str]:
+        people, held = self.pretend.people, self.pretend.organization
+        return [invite.email for invite in held.invites.values() if people.status(invite) == "pending"]
+
+    def members(self) -> list[str]:
+        held = self.pretend.organization
+        return [held.people[id].email for id in held.projects[self.project].members]
+
+    def accept(self, email: str) -> None:
+        self.pretend.people.accept(email)
 
     def keys(self) -> list[Json]:
         keys: list[Json] = self.pretend.snapshot()["keys"]
@@ -179,7 +210,65 @@ class LiteLLMWorld(World):
         return keys
 
 
-WORLDS: tuple[type[World], ...] = (OpenAIWorld, OpenRouterWorld, LiteLLMWorld)
+@dataclass
+class AnthropicWorld(World):
+    """Anthropic, where keys are brought by people. A third model stands in for the embeddings that it has not."""
+
+    vendor = "anthropic"
+    base = "/anthropic"
+    credential = "sk-ant-admin01-" + "A" * 40
+    mint_call = "POST /console"
+    kill_call = "POST */api_keys/*"
+    chat_model = "claude-haiku-4-5"
+    other_model = "claude-sonnet-5-5"
+    embedding_model = "claude-opus-5-5"
+    chat_micros = 5009
+    counts_requests = False
+
+    def __post_init__(self) -> None:
+        self.pretend = PretendAnthropic(admin_key=self.credential, clock=lambda: self.now, changed=lambda: None)
+
+    @property
+    def routes(self) -> Sequence[BaseRoute]:
+        return self.pretend.routes
+
+    def adapter(self, **options: Any) -> Provider:
+        told = {"admin_key": SecretStr(self.credential), "base_url": self.served.url, "clock": self.clock}
+        return Anthropic(**{**told, **_renamed(options, "admin_key")})
+
+    @property
+    def project(self) -> str:
+        return "wrkspc_lab"
+
+    def keys(self) -> list[Json]:
+        keys: list[Json] = self.pretend.snapshot()["keys"]
+        return keys
+
+    def invited(self) -> list[str]:
+        admin, held = self.pretend.admin, self.pretend.organization
+        return [invite.email for invite in held.invites.values() if admin.status(invite) == "pending"]
+
+    def members(self) -> list[str]:
+        held = self.pretend.organization
+        return [held.people[id].email for id in held.workspaces[self.project].members]
+
+    def accept(self, email: str) -> None:
+        self.pretend.admin.accept(email)
+
+    def bring(self, marker: str) -> Secret:
+        return Secret(self.pretend.console.make_key(marker, workspace=self.project)["value"])
+
+    def _use(self, secret: Secret, path: str, model: str, body: Json) -> int:
+        asked = {
+            "model": model,
+            "max_tokens": body.get("max_tokens", 10),
+            "messages": [{"role": "user", "content": "Hello"}],
+        }
+        headers = {"x-api-key": secret.expose(), "anthropic-version": "2023-06-01"}
+        return httpx.post(f"{self.served.url}/v1/messages", json=asked, headers=headers).status_code
+
+
+WORLDS: tuple[type[World], ...] = (OpenAIWorld, OpenRouterWorld, LiteLLMWorld, AnthropicWorld)
 
 
 @contextmanager

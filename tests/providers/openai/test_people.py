@@ -16,7 +16,7 @@ def invited(world: World) -> list[tuple[str, list[str]]]:
     """Roles and projects of the invitations that are open."""
     people = world.pretend.people
     invites = world.pretend.organization.invites.values()
-    return [(it.role, [project["id"] for project in it.projects]) for it in invites if people._status(it) == "pending"]
+    return [(it.role, [project["id"] for project in it.projects]) for it in invites if people.status(it) == "pending"]
 
 
 def members(world: World, project: str) -> list[str]:

@@ -68,7 +68,11 @@ def test_a_key_opens_what_its_status_says(world: World, admin: Organization) -> 
             ask(client)
         renamed = admin.api_keys.update(id, name="renamed", status="active")
         assert (renamed.name, renamed.status) == ("renamed", "active")
-        assert [model.id for model in client.models.list()] == ["claude-sonnet-5-5", "claude-haiku-4-5"]
+        assert [model.id for model in client.models.list()] == [
+            "claude-opus-5-5",
+            "claude-sonnet-5-5",
+            "claude-haiku-4-5",
+        ]
         admin.api_keys.update(id, status="archived")
         with pytest.raises(anthropic.AuthenticationError):
             ask(client)

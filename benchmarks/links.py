@@ -34,6 +34,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+import app
 from benchmarks import desks, sampler
 from benchmarks.figures import Figure, beside
 from benchmarks.sweeps import postgres
@@ -541,7 +542,7 @@ def main() -> None:
     if chosen.role == "drive":
         _drive_jobs()
     else:
-        asyncio.run(_serve(chosen.url, chosen.port, grouped=chosen.grouped, slack_port=chosen.slack_port))
+        app.serve(_serve(chosen.url, chosen.port, grouped=chosen.grouped, slack_port=chosen.slack_port))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from types import FrameType
 import app
 
 SECONDS = 0.002
-TURN_SECONDS = 0.0002  # how long a thread may keep the interpreter while another waits for it
+TURN_SECONDS = 0.00001  # how long a thread may keep the interpreter while another waits for it
 FILE = "samples.json"
 LOOP, WRITER = "MainThread", "store-write"
 THREADS = {LOOP: "the event loop", WRITER: "the writer's thread"}

@@ -11,6 +11,7 @@ import re
 import statistics
 import sys
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -44,6 +45,7 @@ NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 LONG_AGO = NOW - timedelta(days=365)  # when nothing was due
 CHILD_SECONDS = 180.0
 MEGABYTE = 2**20
+ALEMBIC = threading.Lock()  # its operations go through names of the module: one migration at a time in a process
 
 
 @contextmanager
@@ -96,7 +98,8 @@ SELECT :team, {n}, 'outcome', {r}, {holder}, 3, 3, :before, 'D-' || {holder}, '1
 
 def fill(url: str, grants: int) -> None:
     """A migrated database with so many settled grants, each with its request, key, link and notice."""
-    upgrade(url)
+    with ALEMBIC:
+        upgrade(url)
     engine = create_engine(engine_url(url))
     postgresql = engine.dialect.name == "postgresql"
     if postgresql:
@@ -320,7 +323,7 @@ def _figures(database: str, told: Mapping[int, Sequence[Mapping[str, float]]]) -
         split = ", ".join(f"{part} {middle[part, smallest]:.0f} to {middle[part, size]:.0f} ms" for part in parts)
         grown = f"{middle['grown', smallest] / MEGABYTE:.1f} to {middle['grown', size] / MEGABYTE:.1f} MB"
         idle = f"{middle['idle', smallest]:.1f} to {middle['idle', size]:.1f} ms"
-        against = f"of {smallest:,} grants"
+        against = f"the same among {smallest:,} grants"
         figures += [
             beside(
                 f"sweep time, {size:,} grants, {database}",

@@ -123,10 +123,12 @@ class Interactions:
         member = self._workspace.member(user)
         place = self._place(user, container, forged=forged)
         blocks, element = _used(place, block_id, action_id)
+        # What was just chosen is in the state, too.
+        typed = {**values, block_id: {**values.get(block_id, {}), action_id: action}}
         body = {
             "type": "block_actions",
             **self._common(member),
-            **self._where(place, state_values(blocks, values)),
+            **self._where(place, state_values(blocks, typed)),
             "trigger_id": self._triggers.issue(user, view=place.view.id if place.view else None),
             "actions": [_action(element, block_id, action, at=self._workspace.new_ts())],
         }

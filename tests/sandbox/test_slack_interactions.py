@@ -485,6 +485,26 @@ async def test_inputs_of_every_kind(socket_app: AsyncApp, sandbox: Sandbox, ben:
     assert unknown_fields(body, sample("app-backend/views/ViewSubmissionPayload.json")) == ["/response_urls"]
 
 
+async def test_what_is_chosen_is_in_the_state_at_once(app: AsyncApp, ben: Member) -> None:
+    """A form that follows a choice reads the choice, and all that was typed, from the state of the view."""
+    choice = field("one", "static_select", options=[option("a"), option("b")], initial_option=option("a"))
+    opens(app, modal("ask", {**choice, "dispatch_action": True}, field("why")))
+    heard: list[Json] = []
+
+    @app.action("one")
+    async def follow(ack: Any, body: Json) -> None:
+        heard.append(body)
+        await ack()
+
+    await ben.command("/apikey")
+    form = await ben.modal()
+    assert form is not None
+    assert (await ben.click(form, "one", "b")).acknowledged
+    [body] = heard
+    assert body["actions"][0]["selected_option"]["value"] == "b"
+    assert body["view"]["state"]["values"]["one"]["one"]["selected_option"]["value"] == "b"
+
+
 async def test_redelivery(app: AsyncApp, sandbox: Sandbox, ben: Member) -> None:
     """The same body comes again, marked as a retry."""
     heard: list[tuple[str, Any]] = []

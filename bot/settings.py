@@ -154,6 +154,9 @@ class Settings(BaseSettings):
     anthropic_base_url: Annotated[
         str, AfterValidator(_url), Field(description="Base of Anthropic's API; another one for a proxy.")
     ] = "https://api.anthropic.com"
+    anthropic_console_url: Annotated[
+        str, AfterValidator(_url), Field(description="Where people make Anthropic's keys: told to whoever brings one.")
+    ] = "https://platform.claude.com/settings/keys"
     kek_file: Annotated[
         Path | None,
         Field(

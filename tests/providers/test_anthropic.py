@@ -15,7 +15,7 @@ from bot.desk.errors import ProviderError, ProviderInvalid, ProviderNotFound, Pr
 from bot.desk.model import Secret
 from bot.desk.offer import Ability, Enforcer, KeyStatus, LimitKind, Project, Usage
 from bot.desk.ports import Provider
-from bot.providers.anthropic import ADMIN_PREFIX, Anthropic
+from bot.providers.anthropic import Anthropic
 from sandbox.faults import Fault
 from sandbox.metering import DAY
 from tests.providers.serving import serve
@@ -65,7 +65,7 @@ async def test_workspaces_are_projects(world: AnthropicWorld, provider: Provider
 
 
 async def test_a_brought_key_is_recognised_by_its_hint(world: AnthropicWorld, provider: Provider) -> None:
-    """Among others, in its own workspace, as long as it is active; nothing of its value is sent for it."""
+    """Among others, in its own workspace, with what it is now; nothing of its value is sent for it."""
     secret, other = world.bring(MARKER), world.bring("notebook")
     key = await provider.recognise(secret=secret, marker=MARKER, project=world.project)
     assert key is not None
@@ -79,17 +79,20 @@ async def test_a_brought_key_is_recognised_by_its_hint(world: AnthropicWorld, pr
     stranger = Secret("sk-ant-api03-" + "x" * 80)
     assert await provider.recognise(secret=stranger, marker=MARKER, project=world.project) is None
     await provider.disable(handle=key.handle, project=world.project)
-    assert await provider.recognise(secret=secret, marker=MARKER, project=world.project) is None
+    off = await provider.recognise(secret=secret, marker=MARKER, project=world.project)
+    assert off is not None
+    assert off.status is KeyStatus.DISABLED
     sent = "".join(f"{it.path} {it.query} {it.body}" for it in world.served.exchanges)
     assert secret.expose()[:20] not in sent
 
 
-async def test_an_admin_key_is_not_taken_for_one_to_hand_out(world: AnthropicWorld, provider: Provider) -> None:
-    """Brought by mistake, it is refused with the mend, before anything is asked."""
-    with pytest.raises(ProviderInvalid, match="Mend"):
-        await provider.recognise(secret=Secret(world.credential), marker=MARKER, project=world.project)
-    assert world.credential.startswith(ADMIN_PREFIX)
-    assert world.served.exchanges == []
+async def test_people_are_told_where_keys_are_made(world: AnthropicWorld, provider: Provider) -> None:
+    """The Console's page, and how a key starts there; an Admin API key, which starts otherwise, is none."""
+    making = provider.making(world.project)
+    assert making.url == f"{world.served.url}/console"
+    assert making.steps
+    assert world.bring(MARKER).expose().startswith(making.prefix)
+    assert not world.credential.startswith(making.prefix)
 
 
 async def test_what_two_keys_fit_is_told_by_the_marker_or_not_at_all() -> None:
@@ -254,6 +257,7 @@ async def adapter(url: str) -> AsyncIterator[Anthropic]:
     provider = Anthropic(
         admin_key=SecretStr(AnthropicWorld.credential),
         base_url=url,
+        console_url=f"{url}/console",
         clock=lambda: datetime(2027, 1, 15, 8, tzinfo=UTC),
     )
     try:

@@ -233,7 +233,12 @@ class AnthropicWorld(World):
         return self.pretend.routes
 
     def adapter(self, **options: Any) -> Provider:
-        told = {"admin_key": SecretStr(self.credential), "base_url": self.served.url, "clock": self.clock}
+        told = {
+            "admin_key": SecretStr(self.credential),
+            "base_url": self.served.url,
+            "console_url": f"{self.served.url}/console",
+            "clock": self.clock,
+        }
         return Anthropic(**{**told, **_renamed(options, "admin_key")})
 
     @property

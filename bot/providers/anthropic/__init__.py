@@ -25,6 +25,7 @@ from bot.desk.offer import (
     Invitation,
     KeyStatus,
     LimitKind,
+    Making,
     Permission,
     Probe,
     Project,
@@ -45,7 +46,11 @@ STATUSES = {
     ARCHIVED: KeyStatus.GONE,
     EXPIRED: KeyStatus.GONE,
 }
-ADMIN_PREFIX = "sk-ant-admin"
+PREFIX = "sk-ant-api"  # and not that of Admin API keys, which must never be handed to anybody
+STEPS = (
+    "Create key: in this workspace, with this very name, linked to a service account, since a personal key acts as you."
+    " Anthropic shows its value once."
+)
 NO_KEY = "apikey_none"
 
 
@@ -56,6 +61,8 @@ class Settings(Protocol):
     def anthropic_admin_key(self) -> SecretStr | None: ...
     @property
     def anthropic_base_url(self) -> str: ...
+    @property
+    def anthropic_console_url(self) -> str: ...
 
 
 class Anthropic(Provider):
@@ -67,8 +74,15 @@ class Anthropic(Provider):
     permissions: Sequence[Permission] = (Permission(id="all", label="Everything in the workspace"),)
 
     def __init__(
-        self, *, admin_key: SecretStr, base_url: str, clock: Clock, call_seconds: float = CALL_SECONDS
+        self,
+        *,
+        admin_key: SecretStr,
+        base_url: str,
+        console_url: str,
+        clock: Clock,
+        call_seconds: float = CALL_SECONDS,
     ) -> None:
+        self._console_url = console_url
         self._calls = Calls(VENDOR, credential=admin_key, base_url=base_url, call_seconds=call_seconds)
         self._workspaces = Fresh(clock, self._all_workspaces)
         self._people = People(self._calls)
@@ -98,15 +112,14 @@ class Anthropic(Provider):
         """The workspaces that are not archived; asked anew after a minute, and once for all who ask at the same time."""
         return await self._workspaces.get()
 
-    async def recognise(self, *, secret: Secret, marker: str, project: str) -> ProviderKey | None:
-        """The key whose hint fits the value, in this workspace; the one with the marker, where several fit.
+    def making(self, project: str) -> Making:
+        """In the Console, by a person."""
+        return Making(steps=STEPS, url=self._console_url, prefix=PREFIX)
 
-        Raises `ProviderInvalid` for an Admin API key, which must never be handed to anybody.
-        """
+    async def recognise(self, *, secret: Secret, marker: str, project: str) -> ProviderKey | None:
+        """The key whose hint fits the value, in this workspace; the one with the marker, where several fit."""
         value = secret.expose()
-        if value.startswith(ADMIN_PREFIX):
-            raise ProviderInvalid("That is an Admin API key. Mend: bring a key that was made under API keys.")
-        fitting = [key async for key in self._in(project) if key.status == ACTIVE and _fits(key, value)]
+        fitting = [key async for key in self._in(project) if _fits(key, value)]
         named = [key for key in fitting if key.name == marker]
         found = named or fitting
         return _seen(found[0]) if len(found) == 1 else None
@@ -236,7 +249,12 @@ def from_settings(settings: Settings, clock: Clock) -> Anthropic | None:
     """The adapter that the settings describe; None where they hold no Admin API key."""
     if settings.anthropic_admin_key is None:
         return None
-    return Anthropic(admin_key=settings.anthropic_admin_key, base_url=settings.anthropic_base_url, clock=clock)
+    return Anthropic(
+        admin_key=settings.anthropic_admin_key,
+        base_url=settings.anthropic_base_url,
+        console_url=settings.anthropic_console_url,
+        clock=clock,
+    )
 
 
 def _fits(key: wire.Key, value: str) -> bool:

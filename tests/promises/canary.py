@@ -46,6 +46,7 @@ from tests.flows.browsing import Browser, from_base64url
 SHORTEST = 12  # characters of a half that give a secret away
 VENDORS = {
     "/openai/v1/organization/": "openai_admin_key",
+    "/anthropic/v1/organizations/": "anthropic_admin_key",
     **dict.fromkeys(
         (
             f"/openrouter/api/v1/{room}"
@@ -246,7 +247,8 @@ class Watched:
         if exchange:
             told = self.server.running
             allowed.add(b"Basic " + base64.b64encode(f"{told.client_id}:{told.client_secret}".encode()))
-        headers = [pair for pair in heard.headers if not (pair[0].lower() == b"authorization" and pair[1] in allowed)]
+        shown = {(b"authorization", value) for value in allowed} | {(b"x-api-key", token.encode()) for token in bearers}
+        headers = [pair for pair in heard.headers if (pair[0].lower(), pair[1]) not in shown]
         body = bytes(heard.body)
         if heard.path == "/litellm/key/generate":  # where the desk chooses the value, it has to say it here
             body = re.sub(rb'"key":\s*"[^"]*"', b'"key": "(chosen)"', body, count=1)

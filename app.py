@@ -130,6 +130,8 @@ async def running(settings: Settings, *, clock: Clock = now) -> AsyncIterator[Se
             requests=desk.requests,
             deposits=desk.deposits,
             grants=desk.grants,
+            switching=desk.switching,
+            usage=desk.usage,
             notifier=notifier,
             team=team,
         )
@@ -305,7 +307,7 @@ async def _connect_in_time(handler: skin.SocketMode) -> None:
 @contextmanager
 def _metronome(watch: Watch) -> Iterator[None]:
     scheduler = AsyncIOScheduler(timezone=UTC)
-    for sweep in (watch.reconcile, watch.probe):
+    for sweep in (watch.reconcile, watch.probe, watch.go_round):
         scheduler.add_job(
             sweep,
             "interval",

@@ -4,9 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import Connection, and_, case, delete, insert, literal, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlmodel import SQLModel
+from sqlalchemy import and_, case, delete, insert, literal, or_, select, update
 
 from bot.desk.audit import Act, Entry, Head, chained
 from bot.desk.errors import Superseded
@@ -15,25 +13,22 @@ from bot.desk.ports import Moving
 from bot.desk.states import MOVES, GrantState, KeyState, LinkState, RequestState
 from storage.rows import Thing, plain, table, to_domain, to_row
 from storage.tables import AuditEntryRow, AuditHeadRow, DeliveryRow, UtcTime
+from storage.usage import UsageStatements
 
 DESKS_TURN = (KeyState.REVOKING.value, KeyState.DISABLING.value, KeyState.ENABLING.value)
 
 
-class SqlTransaction:
+class SqlTransaction(UsageStatements):
     """One transaction; implements `bot.desk.ports.Transaction`.
 
     Values stand beside a statement, not in it: SQLAlchemy then knows the statement again without looking at each of
     them, which spares a write a third of its time.
     """
 
-    def __init__(self, connection: Connection) -> None:
-        self._db = connection
-        self._postgres = connection.dialect.name == "postgresql"
-
     # ---- writing
 
     def first_time(self, team: str, delivery: str, at: datetime) -> bool:
-        """Whether this delivery is seen for the first time."""
+        """Whether this delivery, or whatever is to happen once, is seen for the first time."""
         return self._insert_new(DeliveryRow, team=team, id=delivery, at=at)
 
     def add(self, thing: AccessRequest | Decision | Deposit | Grant | Key | Link | Notice) -> None:
@@ -167,13 +162,6 @@ class SqlTransaction:
             row = cast(Any, thing)
             self._db.execute(update(rows).where(rows.c.team == row.team, rows.c.id == row.id).values(due_at=until))
         return found
-
-    def _insert_new(self, row: type[SQLModel], **values: Any) -> bool:
-        """Inserts unless it is there; whether it was inserted."""
-        rows = cast(Any, row).__table__
-        dialect = postgresql if self._postgres else sqlite
-        new = dialect.insert(rows).values(**values).on_conflict_do_nothing().returning(rows.c.team)
-        return self._db.execute(new).first() is not None
 
     # ---- looking
 

@@ -5,14 +5,21 @@ from dataclasses import dataclass
 
 from bot.desk.approvers import Approvers
 from bot.desk.bell import Bell
+from bot.desk.budgets import Budgets
 from bot.desk.deposits import Deposits
 from bot.desk.door import Door
 from bot.desk.grants import Grants
+from bot.desk.inventory import Inventory
+from bot.desk.model import RoundKind
+from bot.desk.overview import Overview
 from bot.desk.policy import Policy
 from bot.desk.ports import Clock, Directory, Notifier, Provider, Random, Store
 from bot.desk.providers import Providers
 from bot.desk.requests import Requests
 from bot.desk.revoking import Revoking
+from bot.desk.rounds import Rounds
+from bot.desk.switching import Switching
+from bot.desk.usage import UsageDesk
 from bot.desk.vault import KekSource, Vault
 from bot.desk.watch import Watch
 
@@ -26,6 +33,8 @@ class Desk:
     deposits: Deposits
     grants: Grants
     revoking: Revoking
+    switching: Switching
+    usage: UsageDesk
     watch: Watch
 
 
@@ -43,15 +52,17 @@ def assemble(
 ) -> Desk:
     """A desk on this store, complete. Its parts share one bell. Without `kek` it takes no deposits."""
     bell = Bell()
-    known = Providers(providers, clock=clock)
+    known = Providers(providers, policy=policy, clock=clock)
     door = Door(store=store, directory=directory, clock=clock)
     approvers = Approvers(policy=policy, directory=directory, door=door)
+    overview = Overview(store=store, directory=directory, policy=policy, providers=known, notifier=notifier)
     requests = Requests(
         store=store,
         directory=directory,
         door=door,
         approvers=approvers,
         providers=known,
+        overview=overview,
         bell=bell,
         clock=clock,
         random=random,
@@ -80,15 +91,32 @@ def assemble(
         public_url=public_url,
     )
     revoking = Revoking(store=store, approvers=approvers, providers=known, bell=bell, clock=clock, random=random)
+    switching = Switching(store=store, door=door, approvers=approvers, providers=known, bell=bell, clock=clock)
+    budgets = Budgets(policy=policy, providers=known, grants=grants, switching=switching, clock=clock, random=random)
+    usage = UsageDesk(store=store, door=door, providers=known, budgets=budgets, bell=bell, clock=clock)
+    inventory = Inventory(store=store, providers=known, grants=grants, bell=bell, clock=clock)
+    rounds = Rounds(
+        store=store,
+        providers=known,
+        clock=clock,
+        walks={
+            RoundKind.CREDENTIAL: overview.look,
+            RoundKind.USAGE: usage.collect,
+            RoundKind.INVENTORY: inventory.take,
+        },
+    )
     watch = Watch(
         store=store,
         providers=known,
         requests=requests,
         grants=grants,
         revoking=revoking,
+        switching=switching,
+        budgets=budgets,
+        rounds=rounds,
         notifier=notifier,
         bell=bell,
         clock=clock,
         random=random,
     )
-    return Desk(known, requests, deposits, grants, revoking, watch)
+    return Desk(known, requests, deposits, grants, revoking, switching, usage, watch)

@@ -201,7 +201,14 @@ class Grants:
             if issuing.key_id != key.id:
                 raise Superseded("Another pick-up followed this one.", found=issuing.state)
             handle = minted.handle or None
-            tx.move(key, KeyState.SEALED, handle=handle, fingerprint=minted.fingerprint, expires_at=ends)
+            tx.move(
+                key,
+                KeyState.SEALED,
+                handle=handle,
+                fingerprint=minted.fingerprint,
+                expires_at=ends,
+                meter=key.meter or minted.meter or handle,
+            )
             delivering = tx.move(issuing, GrantState.DELIVERING, expires_at=ends)
             tx.add(link)
             tx.redraw(grant.team, grant.request_id, now)
@@ -462,7 +469,7 @@ class Grants:
         elif because in _PICKED_UP_AGAIN and tx.deposit(key.team, key.id) is not None:
             tx.move(key, KeyState.DEPOSITED, expires_at=None)
         else:
-            tx.move(key, KeyState.REVOKING, due_at=now)
+            tx.move(key, KeyState.REVOKING, due_at=now, attempts=0)
             tx.destroy_deposit(key.team, key.id)
         link = tx.link_of(key.team, key.id)
         if link is not None and link.state in (LinkState.OPEN, LinkState.CLAIMED):
@@ -482,7 +489,16 @@ class Grants:
 
 
 _OVERTAKEN = "Another pick-up was faster, or the key was taken back. `/apikey list` shows how it stands."
-_ALIVE = (KeyState.AWAITED, KeyState.DEPOSITED, KeyState.MINTING, KeyState.SEALED, KeyState.LIVE)
+_ALIVE = (
+    KeyState.AWAITED,
+    KeyState.DEPOSITED,
+    KeyState.MINTING,
+    KeyState.SEALED,
+    KeyState.LIVE,
+    KeyState.DISABLING,
+    KeyState.DISABLED,
+    KeyState.ENABLING,
+)
 _PICKED_UP_AGAIN = (Cause.REPLACED, Cause.LAPSED, Cause.UNACKNOWLEDGED)
 _WHY_NOT_PICK_UP = {
     GrantState.AWAITED: "Somebody still has to bring this key. You hear here when it can be picked up.",

@@ -1,11 +1,11 @@
 """The desk's things, frozen. Times are aware and in UTC, money is in whole US cents, durations are `timedelta`."""
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import NoReturn
 
-from bot.desk.offer import AppliedLimit, Making
+from bot.desk.offer import AppliedLimit, Basis, Making
 from bot.desk.states import GrantState, KeyState, LinkState, RequestState
 
 NEW_PROJECT = "new:"
@@ -265,6 +265,8 @@ class NoticeKind(StrEnum):
     DEPOSIT = "deposit"  # to depositors: a key to make at the provider, and to bring
     DEPOSITED = "deposited"  # to the holder: the key that somebody was to bring is here
     BY_HAND = "by_hand"  # to depositors: a key that only a person can revoke
+    BUDGET = "budget"  # to the holder: how much of a month's budget is used, and what follows
+    OVERSPENT = "overspent"  # to who approved: a month's budget is used up, and what follows
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +290,23 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
+class Spending:
+    """What the keys of one grant used in a calendar month (UTC), as far as their provider has reported it.
+
+    `month` is its first day, `cost_micros` in millionths of a US dollar; `basis` is billed only where all of it is.
+    """
+
+    month: date
+    cost_micros: int
+    requests: int
+    tokens_in: int
+    tokens_out: int
+    last_day: date
+    basis: Basis
+    as_of: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Story:
     """All that a message or view about one request may tell: the ask, who decided, and how far the grant is.
 
@@ -304,6 +323,7 @@ class Story:
     making: Making | None = None
     deposit_url: str = ""
     by_hand: bool = False
+    spending: Spending | None = None  # of the last month in which anything was used
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,6 +337,106 @@ class Home:
     unwelcome: str | None = None
     mine: tuple[Story, ...] = ()
     queue: tuple[Story, ...] = ()
+    overview: tuple["ProviderState", ...] | None = None  # for an admin alone
+
+
+class RoundKind(StrEnum):
+    """What a round that the desk makes at a provider is about."""
+
+    CREDENTIAL = "credential"  # whether the desk's credential still may do what it needs
+    USAGE = "usage"  # what was used, by key, day and model
+    INVENTORY = "inventory"  # which keys there are
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """A round that the desk makes at one provider, again and again.
+
+    `due_at` is when it is due next, `attempts` how often it failed since it last came to its end at `ended_at`, `flaw`
+    why. `done_to` is the last day whose usage was read.
+    """
+
+    team: str
+    provider: str
+    kind: RoundKind
+    due_at: datetime
+    attempts: int = 0
+    done_to: date | None = None
+    ended_at: datetime | None = None
+    flaw: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outsiders:
+    """How many keys of a project were made outside the desk, at the last inventory."""
+
+    team: str
+    provider: str
+    project: str
+    project_name: str
+    keys: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderState:
+    """How the desk stands with one provider, for an admin. `stuck` counts its keys that fail to be revoked or switched."""
+
+    label: str
+    said: str
+    flaw: str | None
+    rounds: tuple[Round, ...] = ()
+    outsiders: tuple[Outsiders, ...] = ()
+    stuck: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DayUse:
+    """What a grant's keys used on one day, whatever the model. Cost in millionths of a US dollar."""
+
+    grant_id: str
+    day: date
+    cost_micros: int
+    requests: int
+    tokens_in: int
+    tokens_out: int
+    estimated: bool
+    as_of: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class KeyUse:
+    """What a member's key used: this month, and day by day lately (`trend`, oldest first, ending today)."""
+
+    story: Story
+    cost_micros: int
+    requests: int
+    tokens_in: int
+    tokens_out: int
+    last_day: date | None
+    trend: tuple[int, ...]
+    estimated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedBy:
+    """How a provider's figures came: `as_of` is None until they first did, `lag` is how late it reports as a rule."""
+
+    label: str
+    as_of: datetime | None
+    lag: timedelta
+    reports: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class MyUsage:
+    """What a member used this month (`month` is its first day, UTC), whole and by key."""
+
+    month: date
+    cost_micros: int
+    keys: tuple[KeyUse, ...]
+    sources: tuple[ReportedBy, ...]
+    more: int = 0  # keys that are not shown
 
 
 @dataclass(frozen=True, slots=True)

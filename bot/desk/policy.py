@@ -11,13 +11,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from bot.desk.door import unwelcome
 from bot.desk.errors import PolicyFlaw
-from bot.desk.model import Actor, Draft
+from bot.desk.model import Actor, Draft, Scope
 from bot.desk.offer import Permission
 from bot.desk.ports import Directory
 
@@ -63,8 +64,17 @@ def _member_or_group(allowed: Mapping[str, str]) -> AfterValidator:
 Requester = Annotated[str, _member_or_group({EVERYONE: "every full member"})]
 Approver = Annotated[str, _member_or_group({MANAGER: "the requester's manager"})]
 Depositor = Annotated[str, _member_or_group({})]
+Admin = Annotated[str, _member_or_group({})]
 Duration = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,3}[hdw]$"), AfterValidator(_duration)]
 Dollars = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class OverBudget(StrEnum):
+    """What the desk does when a key has used up a month's budget that its provider does not hold it to."""
+
+    TELL = "tell"  # the holder and whoever approved; the key goes on
+    DISABLE = "disable"  # switched off until the month is over, or an approver switches it on; else revoked
+    REVOKE = "revoke"  # the grant ends
 
 
 class Rule(BaseModel):
@@ -105,13 +115,22 @@ class Rule(BaseModel):
     ] = ()
     default_duration: Annotated[Duration, Field(description="What the form proposes.")] = "1d"
     default_monthly_budget: Annotated[Dollars, Field(description="What the form proposes, in whole US dollars.")] = 10
+    over_budget: Annotated[
+        OverBudget,
+        Field(
+            description="What the desk does when a key has used up its monthly budget: tell, disable or revoke. The "
+            "holder is told at 50, 80 and 100 per cent, the approver at 100, in any case."
+        ),
+    ] = OverBudget.TELL
 
     def concerns(self, draft: Draft, facts: "Facts") -> bool:
         """Whether the rule speaks of this requester, provider, project and permission at all."""
-        scope = draft.scope
+        return self.admits(facts) and self.speaks_of(draft.scope)
+
+    def speaks_of(self, scope: Scope) -> bool:
+        """Whether the rule is about this provider, project and permission."""
         return (
-            self.admits(facts)
-            and self.provider == scope.provider
+            self.provider == scope.provider
             and (ANY in self.projects or scope.project in self.projects)
             and (ANY in self.permissions or scope.permission in self.permissions)
         )
@@ -177,6 +196,13 @@ class PolicyFile(BaseModel):
             description="The id (Xf…) of the profile field of type user that names a member's manager.",
         ),
     ] = None
+    admins: Annotated[
+        tuple[Admin, ...],
+        Field(
+            description="Who sees, on their Home, how the desk stands with its providers, and is told of a credential "
+            "that does not work any more: member ids (U…) and user group ids (S…). Empty: nobody."
+        ),
+    ] = ()
     rule: Annotated[tuple[Rule, ...], Field(min_length=1, description="The rules; the first that fits decides.")]
     deposit: Annotated[
         tuple[DepositKind, ...],
@@ -220,6 +246,17 @@ class Policy:
         self.groups = frozenset(
             who for rule in file.rule for who in (*rule.requesters, *rule.approvers) if who[0] == "S"
         )
+
+    def over_budget(self, rule: str, scope: Scope) -> OverBudget:
+        """What the rule that granted this says today of a budget that is used up.
+
+        Where no rule is called so any more: the strictest of those that speak of this scope.
+        """
+        for one in self.file.rule:
+            if one.name == rule:
+                return one.over_budget
+        said = {one.over_budget for one in self.file.rule if one.speaks_of(scope)}
+        return next((one for one in reversed(OverBudget) if one in said), OverBudget.TELL)
 
     def rules_for(self, facts: Facts) -> Sequence[Rule]:
         """The rules by which this requester may ask for something."""
@@ -432,30 +469,32 @@ async def lint_people(
     """Asks the directory for everybody the policy names. Raises `PolicyFlaw` for whom it does not know."""
     flaws: list[str] = []
 
-    def flaw(number: int, key: str, what: str) -> None:
-        flaws.append(f"{source} line {line_of(text, ('rule', number, key))}: {what}")
+    def flaw(where: Place, what: str) -> None:
+        flaws.append(f"{source} line {line_of(text, where)}: {what}")
+
+    async def look_up(where: Place, names: Sequence[str]) -> None:
+        for who in names:
+            if who in (EVERYONE, MANAGER):
+                continue
+            if who[0] == "S":
+                if not await directory.members(who):
+                    flaw(where, f"Slack knows no members of user group {who}. Mend: correct the id or fill it.")
+            elif because := unwelcome(Actor(team, who), await directory.person(who)):
+                flaw(where, f"{who} cannot be named: {because} Mend: name a full member of this workspace.")
 
     async def people(names: Sequence[str]) -> frozenset[str]:
         found = [await directory.members(who) if who[0] == "S" else frozenset({who}) for who in names]
         return frozenset().union(*found)
 
+    await look_up(("admins",), policy.file.admins)
     for number, rule in enumerate(policy.file.rule):
         named = (("requesters", rule.requesters), ("approvers", rule.approvers), ("depositors", rule.depositors))
         for key, names in named:
-            for who in names:
-                if who in (EVERYONE, MANAGER):
-                    continue
-                if who[0] == "S":
-                    if not await directory.members(who):
-                        flaw(
-                            number, key, f"Slack knows no members of user group {who}. Mend: correct the id or fill it."
-                        )
-                elif because := unwelcome(Actor(team, who), await directory.person(who)):
-                    flaw(number, key, f"{who} cannot be named: {because} Mend: name a full member of this workspace.")
+            await look_up(("rule", number, key), names)
         if EVERYONE not in rule.requesters and MANAGER not in rule.approvers:
             askers, deciders = await people(rule.requesters), await people(rule.approvers)
             if len(deciders) == 1 and askers == deciders:
-                flaw(number, "approvers", "only the requester could approve. Mend: name another approver.")
+                flaw(("rule", number, "approvers"), "only the requester could approve. Mend: name another approver.")
     if flaws:
         raise PolicyFlaw("\n".join(flaws))
 

@@ -3,7 +3,7 @@
 Errors that cross a port are those of `bot.desk.errors`; an edge translates its vendor's.
 """
 
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
@@ -11,6 +11,7 @@ from bot.desk.audit import Act, Entry, Head
 from bot.desk.errors import NotOffered
 from bot.desk.model import (
     AccessRequest,
+    DayUse,
     Decision,
     Deposit,
     Grant,
@@ -19,9 +20,14 @@ from bot.desk.model import (
     Link,
     Minted,
     Notice,
+    Outsiders,
     Person,
+    ProviderState,
+    Round,
+    RoundKind,
     Scope,
     Secret,
+    Spending,
     Story,
 )
 from bot.desk.offer import (
@@ -51,7 +57,11 @@ class Transaction(Protocol):
     """What one synchronous transaction may do. No await fits inside, so no network call can."""
 
     def first_time(self, team: str, delivery: str, at: datetime) -> bool:
-        """Whether this delivery of Slack's is seen for the first time; marks it seen as part of the transaction."""
+        """Whether this delivery of Slack's is seen for the first time; marks it seen as part of the transaction.
+
+        Whatever else is to happen once is marked in the same way, by a name that holds a blank, as no delivery's does
+        but a press's.
+        """
 
     def add(self, thing: AccessRequest | Decision | Deposit | Grant | Key | Link | Notice) -> None:
         """Stores a new row."""
@@ -118,6 +128,56 @@ class Transaction(Protocol):
 
     def put_off(self, notice: Notice, until: datetime) -> None:
         """The notice is due again then, and one attempt older."""
+
+    # What was used, and the rounds that find it out.
+    def begin_round(self, team: str, provider: str, kind: RoundKind, due_at: datetime) -> None:
+        """The round is made from now on; one that is made already stays as it is."""
+
+    def lease_rounds(self, now: datetime, until: datetime, limit: int) -> Sequence[Round]:
+        """Rounds that are due, now leased."""
+
+    def move_round(self, of: Round, **changes: Any) -> Round:
+        """Writes down how far a leased round came. Raises `Superseded` when its lease ended and another took it over."""
+
+    def rounds(self, team: str) -> Sequence[Round]: ...
+    def keys_by_meter(self, team: str, provider: str, meters: Iterable[str]) -> Mapping[str, str]:
+        """The ids of the keys whose usage is reported under these; a few hundred at a time."""
+
+    def keys_of_teams(self, ids: Iterable[tuple[str, str]]) -> Sequence[Key]:
+        """Those of these keys, each by team and id, that there are; a few hundred at a time."""
+
+    def know_meter(self, key: Key, meter: str) -> None:
+        """Writes down what a key's usage is reported under, where that was not known."""
+
+    def keys_at(self, team: str, provider: str, states: Iterable[KeyState], after: str, limit: int) -> Sequence[Key]:
+        """The team's keys there in these states, in the order of their ids, those after `after`."""
+
+    def disabled_keys(self, now: datetime, limit: int) -> Sequence[Key]:
+        """Switched off until now, of all teams."""
+
+    def stuck_keys(self, team: str, provider: str, attempts: int) -> int:
+        """How many keys there failed at least so often to be revoked or switched."""
+
+    def put_usage(self, team: str, figures: Sequence[tuple[str, Usage]]) -> None:
+        """Writes down what these keys, by id, used; what was written of the same key, day and model is replaced."""
+
+    def used_before(self, team: str, key_ids: Iterable[str], since: date, before: date) -> Mapping[str, Usage]:
+        """What each of these keys used from `since` on until the day before `before`: the sums, as one figure."""
+
+    def spending(self, team: str, grant_id: str) -> Spending | None:
+        """What the grant's keys used in the last month in which they used anything; None where they never did."""
+
+    def spent(self, team: str, key_ids: Iterable[str], since: date, percent: int) -> Sequence[tuple[Grant, int]]:
+        """The active grants of these keys that used so much of their budget since that day, and how many micros."""
+
+    def used_by(self, team: str, holder: str, since: date) -> Sequence[DayUse]:
+        """What the holder's keys used since that day: by grant and day."""
+
+    def put_outsiders(self, team: str, provider: str, found: Sequence[Outsiders]) -> None:
+        """These are all there are at this provider."""
+
+    def outsiders(self, team: str) -> Sequence[Outsiders]:
+        """The team's, the most first."""
 
     def know_handle(self, key: Key, handle: str, fingerprint: str, now: datetime) -> None:
         """Writes down a late mint's handle, whatever became of the key meanwhile, and makes it due to be revoked.
@@ -290,3 +350,6 @@ class Notifier(Protocol):
 
     async def show_home(self, home: Home) -> None:
         """Publishes the member's Home."""
+
+    async def warn(self, admin: str, state: ProviderState) -> None:
+        """Tells an admin, by direct message, that a provider does not serve the desk. Raises as `show` does."""

@@ -5,7 +5,10 @@ import logging
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
-from bot.desk.offer import Ability, Probe
+from bot.desk.limits import watched
+from bot.desk.model import AccessRequest
+from bot.desk.offer import Ability, AppliedLimit, Probe
+from bot.desk.policy import Policy
 from bot.desk.ports import Clock, Provider
 
 log = logging.getLogger(__name__)
@@ -23,8 +26,9 @@ def mints(provider: Provider) -> bool:
 class Providers(Mapping[str, Provider]):
     """By name, as policy and storage call them. `known` answers at once; `refresh` asks those whose answer is old."""
 
-    def __init__(self, adapters: Mapping[str, Provider], *, clock: Clock) -> None:
+    def __init__(self, adapters: Mapping[str, Provider], *, policy: Policy, clock: Clock) -> None:
         self._adapters = dict(adapters)
+        self._policy = policy
         self._clock = clock
         self._probed: dict[str, tuple[datetime, Probe]] = {}
 
@@ -52,6 +56,29 @@ class Providers(Mapping[str, Provider]):
     def mints(self, name: str) -> bool:
         """Whether keys of it are minted; else a person deposits them. A flaw of the moment changes nothing in that."""
         return name in self._adapters and mints(self._adapters[name])
+
+    def offers(self, name: str, ability: Ability) -> bool:
+        """Whether this is there as a rule: what was said without a flaw, else what the adapter is built for."""
+        if name not in self._adapters:
+            return False
+        probe = self.known(name)
+        return ability in (self._adapters[name].abilities if probe.flaw else probe.abilities)
+
+    def limits(self, request: AccessRequest) -> tuple[AppliedLimit, ...]:
+        """What holds a key of this request to what: the provider's limits, and the desk's own watching."""
+        scope = request.draft.scope
+        provider = self.get(scope.provider)
+        if provider is None:
+            return ()
+        limits = provider.applied_limits(scope=scope, lifetime=request.draft.duration)
+        if not self.offers(scope.provider, Ability.USAGE):
+            return limits
+        return watched(
+            limits,
+            over_budget=self._policy.over_budget(request.rule, scope),
+            disables=self.offers(scope.provider, Ability.DISABLE),
+            usage_lag=provider.usage_lag,
+        )
 
     async def refresh(self) -> None:
         """Probes, all at once, those whose last answer is old or was never given."""

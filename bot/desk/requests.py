@@ -1,6 +1,6 @@
 """Asking, deciding, cancelling."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -12,6 +12,7 @@ from bot.desk.errors import DraftRejected, NotAllowed, NotThere, ProviderAuth, P
 from bot.desk.ids import new_id
 from bot.desk.model import AccessRequest, Actor, Decision, Draft, Grant, Home, Key, Notice, NoticeKind, Ruling, Story
 from bot.desk.offer import Ability, Project
+from bot.desk.overview import Overview
 from bot.desk.policy import Refuse, Rule
 from bot.desk.ports import Clock, Directory, Provider, Random, Store, Transaction
 from bot.desk.providers import Providers, mints
@@ -40,6 +41,7 @@ class Requests:
         door: Door,
         approvers: Approvers,
         providers: Providers,
+        overview: Overview,
         bell: Bell,
         clock: Clock,
         random: Random,
@@ -51,6 +53,7 @@ class Requests:
         self._door = door
         self._approvers = approvers
         self._providers = providers
+        self._overview = overview
         self._bell = bell
         self._clock = clock
         self._random = random
@@ -263,7 +266,8 @@ class Requests:
             stories = (tell(tx, actor.team, request.id, self._providers) for request in queue)
             return tuple(story for story in stories if story.request.state is RequestState.PENDING)
 
-        return Home(actor.id, mine=mine, queue=await self._store.read(tell_queue) if queue else ())
+        stories = await self._store.read(tell_queue) if queue else ()
+        return Home(actor.id, mine=mine, queue=stories, overview=await self._overview.of(actor))
 
     async def _named(self, draft: Draft) -> Draft:
         """The draft with the provider's names. Project and permission must be there at this moment: forms can be old."""
@@ -328,7 +332,7 @@ def new_notice(kind: NoticeKind, team: str, request_id: str, recipient: str, *, 
     )
 
 
-def tell(tx: Transaction, team: str, request_id: str, providers: Mapping[str, Provider]) -> Story:
+def tell(tx: Transaction, team: str, request_id: str, providers: Providers) -> Story:
     """The story of a request as it stands. Raises `NotThere`."""
     request = tx.request(team, request_id)
     if request is None:
@@ -344,7 +348,8 @@ def tell(tx: Transaction, team: str, request_id: str, providers: Mapping[str, Pr
         grant=grant,
         key=key,
         link=tx.link_of(team, key.id) if key else None,
-        limits=provider.applied_limits(scope=request.draft.scope, lifetime=request.draft.duration) if provider else (),
+        limits=providers.limits(request),
+        spending=tx.spending(team, grant.id) if grant and key else None,
         making=provider.making(request.draft.scope.project) if provider and not mints(provider) else None,
         by_hand=unknown or not _can(provider, Ability.REVOKE),
     )

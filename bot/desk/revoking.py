@@ -8,20 +8,19 @@ from typing import Any
 from bot.desk.approvers import Approvers
 from bot.desk.audit import Act
 from bot.desk.bell import Bell
-from bot.desk.errors import NotThere, ProviderError, ProviderRateLimited, Superseded, Unavailable
+from bot.desk.errors import NotThere, ProviderError, Superseded, Unavailable
 from bot.desk.model import AccessRequest, Actor, Decision, Grant, Key, NoticeKind
 from bot.desk.offer import Ability
 from bot.desk.ports import Clock, Random, Store, Transaction
 from bot.desk.providers import Providers
 from bot.desk.requests import new_notice
+from bot.desk.retrying import wait_before
 from bot.desk.states import GrantState, KeyState
 
 log = logging.getLogger(__name__)
 
 QUARANTINE = timedelta(minutes=10)  # how long a mint of unknown outcome may still land: longer than any time-out
 LOOK_AGAIN = timedelta(seconds=30)
-FIRST_RETRY = timedelta(seconds=5)
-LONGEST_RETRY = timedelta(minutes=15)
 
 
 class Revoking:
@@ -56,9 +55,7 @@ class Revoking:
             handles = await self._revoke(key)
             ask = await self._whom_to_ask(key) if handles is None else None
         except (ProviderError, Unavailable) as error:
-            wait = wait_before(key.attempts)
-            if isinstance(error, ProviderRateLimited):
-                wait = max(wait, timedelta(seconds=error.retry_after))
+            wait = wait_before(key.attempts, error)
             log.warning("revoking %s failed (%s), again in %s", key.id, type(error).__name__, wait)
 
             def put_off(tx: Transaction) -> None:
@@ -158,12 +155,6 @@ class Revoking:
         found = tx.key(key.team, key.id)
         if found is None or (found.state, found.mint_ended, found.handle) != (key.state, key.mint_ended, key.handle):
             raise Superseded("The key moved on.", found=found.state if found else "gone")
-
-
-def wait_before(attempts: int) -> timedelta:
-    """How long until something that failed so many times before is tried again: later and later."""
-    times: int = 2 ** min(attempts, 10)
-    return min(FIRST_RETRY * times, LONGEST_RETRY)
 
 
 def close(tx: Transaction, key: Key, now: datetime) -> None:

@@ -14,14 +14,18 @@ from typing import Any, TypeVar
 
 from bot.desk.audit import Act
 from bot.desk.bell import Bell
+from bot.desk.budgets import Budgets
 from bot.desk.errors import NotThere, Superseded, Unavailable, Undeliverable
 from bot.desk.grants import Grants
 from bot.desk.model import Actor, Cause, Grant, Key, Link, Notice, NoticeKind
 from bot.desk.ports import Clock, Notifier, Random, Store, Transaction
 from bot.desk.providers import Providers
 from bot.desk.requests import Requests, new_notice
-from bot.desk.revoking import Revoking, wait_before
-from bot.desk.states import GrantState, LinkState
+from bot.desk.retrying import wait_before
+from bot.desk.revoking import Revoking
+from bot.desk.rounds import Rounds
+from bot.desk.states import GrantState, KeyState, LinkState
+from bot.desk.switching import Switching
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +49,9 @@ class Watch:
         requests: Requests,
         grants: Grants,
         revoking: Revoking,
+        switching: Switching,
+        budgets: Budgets,
+        rounds: Rounds,
         notifier: Notifier,
         bell: Bell,
         clock: Clock,
@@ -55,6 +62,9 @@ class Watch:
         self._requests = requests
         self._grants = grants
         self._revoking = revoking
+        self._switching = switching
+        self._budgets = budgets
+        self._rounds = rounds
         self._notifier = notifier
         self._bell = bell
         self._clock = clock
@@ -87,7 +97,10 @@ class Watch:
                 log.exception("a sweep failed and will run again")
 
     async def reconcile(self) -> None:
-        """Puts right what a crash, or time, left: stalled mints, unopened links, expired grants. Then rings."""
+        """Puts right what a crash, or time, left: stalled mints, unopened links, expired grants, months that are over.
+
+        Then rings.
+        """
         now = self._clock()
         mints = await self._store.read(lambda tx: tx.stalled_mints(now - STALLED_AFTER, BATCH))
         for key in mints:
@@ -98,11 +111,18 @@ class Watch:
         grants = await self._store.read(lambda tx: tx.expired_grants(now, BATCH))
         for grant in grants:
             await self._settle(partial(self._expire, grant))
+        disabled = await self._store.read(lambda tx: tx.disabled_keys(now, BATCH))
+        for key in disabled:
+            await self._settle(partial(self._begin_anew, key))
         self._bell.ring()
 
     async def probe(self) -> None:
         """Asks the providers, where it is time, what the desk's credentials may do there."""
         await self._providers.refresh()
+
+    async def go_round(self) -> None:
+        """Makes the rounds at the providers that are due: usage, inventory, credentials."""
+        await self._rounds.make()
 
     async def _settle(self, act: Callable[[Transaction], None]) -> None:
         try:
@@ -141,8 +161,11 @@ class Watch:
         by = Actor.system(grant.team).id
         self._grants.end(tx, grant, self._clock(), by=by, because=Cause.EXPIRED, recorded_as=Act.EXPIRED)
 
+    def _begin_anew(self, key: Key, tx: Transaction) -> None:
+        self._budgets.begin_anew(tx, key, self._clock())
+
     async def retire(self) -> None:
-        """Revokes at their providers what is to be revoked and due."""
+        """Carries out at their providers what is due of the keys: revokes them, or switches them off or on."""
 
         def lease(room: int, tx: Transaction) -> Sequence[Key]:
             return tx.lease_keys(self._clock(), self._clock() + LEASE, room)
@@ -152,9 +175,10 @@ class Watch:
     async def _retire(self, key: Key) -> None:
         try:
             with suppress(Superseded):  # another process wrote it down first
-                await self._revoking.carry_out(key)
+                switched = key.state in (KeyState.DISABLING, KeyState.ENABLING)
+                await (self._switching if switched else self._revoking).carry_out(key)
         except Exception:
-            log.exception("revoking %s failed; its lease ends, and it is tried again", key.id)
+            log.exception("%s %s failed; its lease ends, and it is tried again", key.state, key.id)
 
     async def deliver(self) -> None:
         """Posts, or brings up to date, every notice that is due."""

@@ -35,6 +35,8 @@ from bot.desk.model import Actor, Draft, Key, Ruling
 from bot.desk.ports import Notifier
 from bot.desk.requests import Menu, Requests
 from bot.desk.states import RequestState
+from bot.desk.switching import Switching
+from bot.desk.usage import UsageDesk
 from bot.slack import forms, views
 from bot.slack.answers import Answers, Place
 from bot.slack.background import Background
@@ -52,6 +54,7 @@ from bot.slack.views.standing import (
     PICK_UP,
     REVOKE,
     REVOKED_BY_HAND,
+    SWITCH_ON,
 )
 
 log = logging.getLogger(__name__)
@@ -63,7 +66,15 @@ Body = Mapping[str, Any]
 
 
 def register(
-    app: AsyncApp, *, requests: Requests, deposits: Deposits, grants: Grants, notifier: Notifier, team: str
+    app: AsyncApp,
+    *,
+    requests: Requests,
+    deposits: Deposits,
+    grants: Grants,
+    switching: Switching,
+    usage: UsageDesk,
+    notifier: Notifier,
+    team: str,
 ) -> Background:
     """Connects the desk to the app. Drain what is returned at shutdown."""
     background = Background()
@@ -71,6 +82,8 @@ def register(
         requests=requests,
         deposits=deposits,
         grants=grants,
+        switching=switching,
+        usage=usage,
         notifier=notifier,
         team=team,
         answers=Answers(app.client),
@@ -83,6 +96,7 @@ def register(
     app.action(CANCEL)(listeners.cancel)
     app.action(PICK_UP)(listeners.pick_up)
     app.action(REVOKE)(listeners.revoke)
+    app.action(SWITCH_ON)(listeners.switch_on)
     app.action(OPEN_KEY)(listeners.acknowledge)
     app.action(OPEN_DEPOSIT)(listeners.acknowledge)
     app.action(REVOKED_BY_HAND)(listeners.revoked_by_hand)
@@ -103,6 +117,8 @@ class _Listeners:
         requests: Requests,
         deposits: Deposits,
         grants: Grants,
+        switching: Switching,
+        usage: UsageDesk,
         notifier: Notifier,
         team: str,
         answers: Answers,
@@ -111,6 +127,8 @@ class _Listeners:
         self._requests = requests
         self._deposits = deposits
         self._grants = grants
+        self._switching = switching
+        self._usage = usage
         self._notifier = notifier
         self._team = team
         self._answers = answers
@@ -127,6 +145,8 @@ class _Listeners:
                 await ack()
             case ("list", _) | ("revoke", ""):
                 await _reply(ack, views.grant_list(await self._requests.home(actor)))
+            case "usage", _:
+                await _reply(ack, views.my_usage(await self._usage.mine(actor)))
             case "revoke", grant_id:
                 story = await self._grants.revoke(actor, grant_id.strip("`"))
                 await _reply(ack, views.note(views.revoked(story)))
@@ -269,6 +289,10 @@ class _Listeners:
         story = await self._deposits.revoked_by_hand(self._actor(context), _value(body))
         await ack()
         self._background.start(self._answers.say(Place.of(body), views.confirmed(story)))
+
+    async def switch_on(self, ack: AsyncAck, body: Body, context: AsyncBoltContext) -> None:
+        await self._switching.switch_on(self._actor(context), _value(body))
+        await ack()
 
     # ---- Home
 

@@ -8,7 +8,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.desk.errors import Unavailable, Undeliverable
-from bot.desk.model import Home, Notice, Story
+from bot.desk.model import Home, Notice, ProviderState, Story
 from bot.slack import views
 from bot.slack.client import code_of
 
@@ -49,7 +49,10 @@ class SlackNotifier:
                 )
             )
             return notice.channel, notice.ts
-        channel = notice.recipient
+        return await self._post(notice.recipient, message)
+
+    async def _post(self, recipient: str, message: views.Message) -> tuple[str, str]:
+        channel = recipient
         if channel[0] in "UW":
             opened = await _reaching(self._client.conversations_open(users=channel))
             channel = str(opened["channel"]["id"])
@@ -63,6 +66,10 @@ class SlackNotifier:
             )
         )
         return str(posted["channel"]), str(posted["ts"])
+
+    async def warn(self, admin: str, state: ProviderState) -> None:
+        """Tells an admin of a provider that does not serve the desk."""
+        await self._post(admin, views.provider_flaw(state))
 
     async def show_home(self, home: Home) -> None:
         """Publishes the member's Home."""

@@ -78,5 +78,13 @@ def money(cents: int) -> str:
     return f"${cents // 100:,}" if cents % 100 == 0 else f"${cents / 100:,.2f}"
 
 
+def cost(micros: int) -> str:
+    """Millionths of a US dollar, to the cent; less than half of one is said to be that."""
+    cents = (micros + 5_000) // 10_000
+    if cents == 0 and micros > 0:
+        return "under $0.01"
+    return f"${cents // 100:,}.{cents % 100:02}"
+
+
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _MARKS = {ord("*"): "∗", ord("`"): "ˋ"}

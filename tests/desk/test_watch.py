@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bot.desk import grants, revoking, watch
+from bot.desk import grants, retrying, revoking, watch
 from bot.desk.audit import Act
 from bot.desk.errors import ProviderRateLimited, ProviderTransient, Superseded, Unavailable, Undeliverable
 from bot.desk.model import Cause, NoticeKind, Ruling
@@ -154,7 +154,7 @@ async def test_a_revocation_that_fails_is_tried_later_and_later(world: World) ->
         world.vendor.revoke_faults.append(ProviderTransient("down"))
         await world.watch.retire()
         key = await world.key(key_id)
-        wait = min(revoking.FIRST_RETRY * 2 ** min(attempt, 10), revoking.LONGEST_RETRY)
+        wait = min(retrying.FIRST_RETRY * 2 ** min(attempt, 10), retrying.LONGEST_RETRY)
         assert (key.state, key.attempts, key.due_at) == (KeyState.REVOKING, attempt + 1, world.clock.now + wait)
         world.clock.now += wait - MOMENT
         await world.watch.retire()
@@ -237,11 +237,11 @@ async def test_a_message_that_fails_is_tried_later_and_later(world: World, caplo
     world.slack.faults = [ConnectionError("down")] * 5
     await world.watch.deliver()
     assert world.slack.messages == {}
-    await world.sweep(after=revoking.FIRST_RETRY - MOMENT)
+    await world.sweep(after=retrying.FIRST_RETRY - MOMENT)
     assert world.slack.messages == {}
     world.slack.faults = [ConnectionError("down")] * 5
     await world.sweep(after=MOMENT)
-    await world.sweep(after=2 * revoking.FIRST_RETRY - MOMENT)
+    await world.sweep(after=2 * retrying.FIRST_RETRY - MOMENT)
     assert world.slack.messages == {}
     await world.sweep(after=MOMENT)
     assert len(world.slack.messages) == 5
@@ -256,7 +256,7 @@ async def test_a_change_while_a_message_is_put_off_does_not_hurry_it(world: Worl
     await world.requests.cancel(BEN, request.id)
     await world.watch.deliver()
     assert world.slack.messages == {}
-    await world.sweep(after=revoking.FIRST_RETRY)
+    await world.sweep(after=retrying.FIRST_RETRY)
     assert {story.request.state for _, story in world.slack.messages.values()} == {RequestState.CANCELLED}
 
 

@@ -22,6 +22,7 @@ from bot.desk.model import (
     Notice,
     NoticeKind,
     Person,
+    ProviderState,
     Ruling,
     Scope,
     Sealed,
@@ -212,6 +213,7 @@ class Slack:
         self.messages: dict[tuple[str, str], tuple[Notice, Story]] = {}
         self.shows = 0
         self.homes: dict[str, Home] = {}
+        self.warned: list[tuple[str, ProviderState]] = []
         self.faults: list[Exception] = []
         self.at_show = Gate()
 
@@ -228,6 +230,12 @@ class Slack:
     async def show_home(self, home: Home) -> None:
         """Published."""
         self.homes[home.member] = home
+
+    async def warn(self, admin: str, state: ProviderState) -> None:
+        """Meets its fault, or the admin knows."""
+        if self.faults:
+            raise self.faults.pop(0)
+        self.warned.append((admin, state))
 
     def standing(self, kind: NoticeKind, recipient: Actor | str | None = None) -> list[Story]:
         """What the messages of a kind tell now."""
@@ -260,23 +268,32 @@ def unsealed(url: str, sealed: Sealed) -> str:
 class World:
     """The desk and what it stands in. Several on one store are several processes on one database."""
 
-    def __init__(self, store: SqlStore, *, beside: "World | None" = None) -> None:
+    def __init__(
+        self,
+        store: SqlStore,
+        *,
+        beside: "World | None" = None,
+        vendor: Vendor | None = None,
+        policy: str = POLICY,
+    ) -> None:
         self.store = store
+        self.policy: str = beside.policy if beside else policy
         self.clock: SetClock = beside.clock if beside else SetClock()
         self.people: Workspace = beside.people if beside else Workspace()
-        self.vendor: Vendor = beside.vendor if beside else Vendor()
+        self.vendor: Vendor = beside.vendor if beside else vendor or Vendor()
         self.slack: Slack = beside.slack if beside else Slack()
         desk = assemble(
             store=store,
             directory=self.people,
             notifier=self.slack,
-            policy=load(POLICY, permissions={"openai": Vendor.permissions}),
+            policy=load(self.policy, permissions={"openai": Vendor.permissions}),
             providers={"openai": self.vendor},
             clock=self.clock,
             random=os.urandom,
             public_url="https://desk.example",
         )
         self.requests, self.grants, self.revoking, self.watch = desk.requests, desk.grants, desk.revoking, desk.watch
+        self.switching, self.usage, self.providers = desk.switching, desk.usage, desk.providers
 
     # ---- the way of one request
 
@@ -324,6 +341,12 @@ class World:
         await self.watch.retire()
         await self.watch.deliver()
         await self.watch.redraw()
+
+    async def round(self, after: timedelta = timedelta()) -> None:
+        """Time passes, the rounds that are due are made, then every sweep runs once."""
+        self.clock.now += after
+        await self.watch.go_round()
+        await self.sweep()
 
     # ---- what there is now
 

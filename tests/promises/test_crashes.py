@@ -22,7 +22,7 @@ import signal
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -38,7 +38,8 @@ from sqlalchemy import Engine, and_, create_engine, not_, select
 from bot import providers
 from bot.desk import audit, envelope
 from bot.desk.model import AccessRequest, Context, Grant, Key, Link, Notice
-from bot.desk.ports import Provider
+from bot.desk.policy import load
+from bot.desk.providers import Providers
 from bot.desk.requests import tell
 from bot.desk.revoking import LOOK_AGAIN, QUARANTINE
 from bot.desk.states import GrantState, KeyState, RequestState
@@ -79,7 +80,7 @@ class Stage:
     browser: Browser
     other_browser: Browser
     database: Engine
-    vendors: Mapping[str, Provider]
+    vendors: Providers
     died_at: datetime = LONG_AGO
     ways: int = 0
     sound: bool = True
@@ -706,7 +707,9 @@ class Stages:
             await one.sign_in("U0BEN")
         engine = create_engine(engine_url(url))
         stack.callback(engine.dispose)
-        stage = Stage(flow, all_desks.first, dying, browser, other, engine, vendors)
+        policy = load(POLICY, permissions={name: vendor.permissions for name, vendor in vendors.items()})
+        known = Providers(vendors, policy=policy, clock=flow.clock)
+        stage = Stage(flow, all_desks.first, dying, browser, other, engine, known)
         self._now[database] = stage, stack
         return self._now[database]
 

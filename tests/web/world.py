@@ -32,6 +32,7 @@ from bot.desk.model import (
     Minted,
     Notice,
     Person,
+    ProviderState,
     Ruling,
     Scope,
     Secret,
@@ -156,6 +157,9 @@ class Silence:
     async def show(self, notice: Notice, story: Story) -> tuple[str, str]:
         """As if posted."""
         return "D0", "1.0"
+
+    async def warn(self, admin: str, state: ProviderState) -> None:
+        """Nobody to warn."""
 
     async def show_home(self, home: Home) -> None:
         """As if published."""

@@ -26,12 +26,15 @@ from bot.slack.views.modals import (
     request_form,
     waiting_view,
 )
+from bot.slack.views.overview import provider_flaw
+from bot.slack.views.usage import budget, my_usage, overspent
 
 __all__ = [
     "Block",
     "Message",
     "View",
     "approval_card",
+    "budget",
     "confirmed",
     "deny_form",
     "ended",
@@ -42,10 +45,13 @@ __all__ = [
     "home",
     "lapsed",
     "late",
+    "my_usage",
     "note",
     "notice",
     "outcome",
+    "overspent",
     "problem_view",
+    "provider_flaw",
     "receipt",
     "request_form",
     "revoked",

@@ -19,6 +19,7 @@ from bot.slack.views.kit import (
     section,
     small,
 )
+from bot.slack.views.overview import overview_blocks
 
 EARLIER_SHOWN = 5  # of what is over
 
@@ -36,7 +37,8 @@ def home(home: Home) -> View:
     if home.queue:
         waiting = [_to_decide(story) for story in home.queue]
         blocks += [header("Waiting for your decision"), *_fitting(waiting, room=VIEW_BLOCKS // 2 - 6)]
-    blocks += [divider(), *_mine(home, room=VIEW_BLOCKS - len(blocks) - 1)]
+    overview = overview_blocks(home.overview) if home.overview else []
+    blocks += [divider(), *_mine(home, room=VIEW_BLOCKS - len(blocks) - len(overview) - 1), *overview]
     return {"type": "home", "blocks": blocks}
 
 

@@ -7,6 +7,7 @@ from bot.slack.text import mention, money, name, quoted, span, when
 from bot.slack.views import standing
 from bot.slack.views.deposits import by_hand_card, deposit_card, deposited
 from bot.slack.views.kit import Block, Message, actions, button, facts, section, small
+from bot.slack.views.usage import budget, overspent
 
 
 def notice(kind: NoticeKind, story: Story) -> Message:
@@ -49,7 +50,7 @@ def approval_card(story: Story) -> Message:
     if story.grant:
         blocks.append(small(standing.progress(story)))
         if standing.alive(story.grant):
-            blocks.append(actions(standing.revoke(story)))
+            blocks.append(actions(*standing.switch_on(story), standing.revoke(story)))
     return {"text": f"{_first_line(standing.decided(story))}: {asked} for {who}.", "blocks": blocks}
 
 
@@ -187,11 +188,12 @@ def help_text() -> Message:
         "*Keydesk* gives out API keys that expire, without a key ever being pasted into chat.",
         "• `/apikey request` asks for a key. An approver decides; you pick it up.",
         "• `/apikey list` shows your requests and keys, with what you can do now.",
+        "• `/apikey usage` shows what your keys used this month, and what is left of their budgets.",
         "• `/apikey revoke` gives a key back: choose it from the list, or name it: `/apikey revoke g_…`",
         "• `/apikey help` shows this.",
     ]
     return {
-        "text": "Keydesk: /apikey request, list, revoke or help.",
+        "text": "Keydesk: /apikey request, list, usage, revoke or help.",
         "blocks": [section("\n".join(lines)), small("Your keys and what waits for you are on this app's Home, too.")],
     }
 
@@ -200,7 +202,7 @@ def unknown_command(word: str) -> Message:
     """To an unknown subcommand: what exists."""
     there = help_text()
     return {
-        "text": f"There is no {name(word, 40)} here. There are: /apikey request, list, revoke, help.",
+        "text": f"There is no {name(word, 40)} here. There are: /apikey request, list, usage, revoke, help.",
         "blocks": [section(f"There is no `/apikey {name(word, 40)}`. This is what there is:"), *there["blocks"]],
     }
 
@@ -253,4 +255,6 @@ _NOTICES = {
     NoticeKind.DEPOSIT: deposit_card,
     NoticeKind.DEPOSITED: deposited,
     NoticeKind.BY_HAND: by_hand_card,
+    NoticeKind.BUDGET: budget,
+    NoticeKind.OVERSPENT: overspent,
 }

@@ -2,13 +2,13 @@
 
 from bot.desk.grants import LINK_LIVES
 from bot.desk.model import Cause, Draft, Grant, Ruling, Story
-from bot.desk.offer import AppliedLimit, Enforcer
+from bot.desk.offer import AppliedLimit, Enforcer, LimitKind
 from bot.desk.policy import DEPOSIT
 from bot.desk.states import GrantState, KeyState, RequestState
 from bot.slack.text import escaped, mention, money, name, quoted, span, when
 from bot.slack.views.kit import Block, button, plain_text
 
-APPROVE, DENY, CANCEL, PICK_UP, REVOKE, ASK, OPEN_KEY, OPEN_DEPOSIT, REVOKED_BY_HAND = (
+APPROVE, DENY, CANCEL, PICK_UP, REVOKE, ASK, OPEN_KEY, OPEN_DEPOSIT, REVOKED_BY_HAND, SWITCH_ON = (
     "approve",
     "deny",
     "cancel",
@@ -18,6 +18,7 @@ APPROVE, DENY, CANCEL, PICK_UP, REVOKE, ASK, OPEN_KEY, OPEN_DEPOSIT, REVOKED_BY_
     "open_key",
     "open_deposit",
     "revoked_by_hand",
+    "switch_on",
 )
 """The action ids of the desk's buttons."""
 
@@ -63,11 +64,18 @@ def limit(applied: AppliedLimit, draft: Draft) -> str:
     who = {
         Enforcer.KEY: f"{name(draft.provider_name)} enforces it on the key",
         Enforcer.PROJECT: f"{name(draft.provider_name)} enforces it on the whole project, not on this key",
-        Enforcer.DESK: "Keydesk watches it and revokes the key",
+        Enforcer.DESK: _desk_holds(applied),
         Enforcer.NOBODY: "agreed between you, enforced by nobody",
     }[applied.enforcer]
     what = applied.what[:1].upper() + applied.what[1:]
     return " ".join(f"• *{name(what)}*: {who}. {escaped(applied.note, 300)}".split())
+
+
+def _desk_holds(applied: AppliedLimit) -> str:
+    if applied.kind is not LimitKind.BUDGET:
+        return "Keydesk watches it and revokes the key"
+    late = f", and may be up to {span(applied.lag)} late" if applied.lag else ""
+    return f"Keydesk watches what is spent{late}"
 
 
 def decided(story: Story) -> str:
@@ -106,7 +114,7 @@ def progress(story: Story) -> str:
         case GrantState.DELIVERING:
             return f"The key is sealed. Its link waits for {holder}, {_minutes()} at most."
         case GrantState.ACTIVE:
-            return f"{holder} has the key{_fingerprint(story)}{_until(grant)}."
+            return f"{holder} has the key{_fingerprint(story)}{_until(grant)}.{_switched(story)}"
         case GrantState.ENDING:
             return f"{_ended(grant)} {_ending(story, grant)}"
         case GrantState.ENDED:
@@ -143,7 +151,7 @@ def _grant_stands(story: Story, grant: Grant) -> str:
             until = f" until {when(story.link.expires_at)}" if story.link else ""
             return f"Your link waits for you{until}. Lost it? Get a new one: the old one stops working."
         case GrantState.ACTIVE:
-            return f"You have the key{_fingerprint(story)}{_until(grant)}."
+            return f"You have the key{_fingerprint(story)}{_until(grant)}.{_switched(story)}"
         case GrantState.ENDING:
             return f"{_ended(grant, you=True)} {_ending(story, grant)}"
         case GrantState.ENDED:
@@ -166,6 +174,15 @@ def deposited(story: Story) -> bool:
 def may_pick_up(grant: Grant) -> bool:
     """Whether a press on *Pick up* can succeed."""
     return grant.state in (GrantState.READY, GrantState.DELIVERING)
+
+
+def switch_on(story: Story) -> list[Block]:
+    """The approvers' button, where the key was switched off."""
+    if story.grant is None or not alive(story.grant):
+        return []
+    if story.key is None or story.key.state is not KeyState.DISABLED:
+        return []
+    return [button("Switch on again", SWITCH_ON, story.grant.id)]
 
 
 def alive(grant: Grant) -> bool:
@@ -222,6 +239,19 @@ def _fingerprint(story: Story) -> str:
     return f" `{name(story.key.fingerprint, 40)}`" if story.key and story.key.fingerprint else ""
 
 
+def _switched(story: Story) -> str:
+    """Whether the key is off: its budget is what the desk switches keys off for."""
+    match story.key.state if story.key else None:
+        case KeyState.DISABLING:
+            return " This month's budget is used up: it is being switched off."
+        case KeyState.DISABLED:
+            return " *It is switched off*: this month's budget is used up."
+        case KeyState.ENABLING:
+            return " It is being switched on again."
+        case _:
+            return ""
+
+
 def _until(grant: Grant) -> str:
     return f". It expires {when(grant.expires_at)}" if grant.expires_at else ""
 
@@ -230,6 +260,10 @@ def _ended(grant: Grant, *, you: bool = False) -> str:
     at = f" {when(grant.ended_at)}" if grant.ended_at else ""
     if grant.ended_because is Cause.EXPIRED:
         return f"Expired{at}."
+    if grant.ended_because is Cause.OVERSPENT:
+        return f"Its budget for the month was used up{at}, and policy ends a key then."
+    if grant.ended_because is Cause.VANISHED:
+        return f"Somebody removed the key at {name(grant.draft.provider_name)}; the desk found it gone{at}."
     if you and grant.ended_by == grant.holder:
         return f"You revoked it{at}."
     return f"Revoked by {mention(grant.ended_by or 'system')}{at}."

@@ -1,0 +1,98 @@
+"""Budgets: what a key used is held against what was agreed for the month, in the transaction that writes it down."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from bot.desk.audit import Act
+from bot.desk.grants import Grants
+from bot.desk.limits import WARN_AT
+from bot.desk.model import Actor, Cause, Grant, Key, NoticeKind
+from bot.desk.offer import Ability
+from bot.desk.policy import OverBudget, Policy
+from bot.desk.ports import Clock, Random, Transaction
+from bot.desk.providers import Providers
+from bot.desk.requests import new_notice
+from bot.desk.states import GrantState, KeyState
+from bot.desk.switching import Switching
+
+MICROS_IN_A_CENT = 10_000
+
+
+class Budgets:
+    """Warns, and switches off or revokes as the rule that granted a key says today. Months are calendar months, in UTC."""
+
+    def __init__(
+        self,
+        *,
+        policy: Policy,
+        providers: Providers,
+        grants: Grants,
+        switching: Switching,
+        clock: Clock,
+        random: Random,
+    ) -> None:
+        self._policy = policy
+        self._providers = providers
+        self._grants = grants
+        self._switching = switching
+        self._clock = clock
+        self._random = random
+
+    def hold(self, tx: Transaction, team: str, key_ids: Iterable[str], now: datetime) -> bool:
+        """Holds what these keys used to the budgets of their grants; whether anything followed from it.
+
+        Each step is told, and each stop made, once a month: a key that an approver switched on again goes on.
+        """
+        month = now.date().replace(day=1)
+        followed = False
+        for grant, micros in tx.spent(team, key_ids, month, WARN_AT[0]):
+            percent = micros * 100 // (grant.draft.scope.monthly_budget_cents * MICROS_IN_A_CENT)
+            once = f"budget {grant.id} {month:%Y-%m}"
+            crossed = [at for at in WARN_AT if percent >= at and tx.first_time(team, f"{once} {at}", now)]
+            stopped = percent >= 100 and self._stop(tx, grant, now, once=f"{once} stop")
+            if crossed:
+                self._tell(tx, grant, now, percent=crossed[-1], spent_micros=micros)
+            followed = followed or stopped or bool(crossed)
+        return followed
+
+    def _tell(self, tx: Transaction, grant: Grant, now: datetime, *, percent: int, spent_micros: int) -> None:
+        tx.redraw(grant.team, grant.request_id, now)
+        found = tx.grant(grant.team, grant.id)
+        if found is not None and found.state is GrantState.ACTIVE:  # one that ended by it was told so
+            self._notify(tx, NoticeKind.BUDGET, grant, grant.holder)
+        decision = tx.decision(grant.team, grant.request_id)
+        if percent >= 100 and decision is not None:
+            self._notify(tx, NoticeKind.OVERSPENT, grant, decision.approver)
+        tx.record(
+            team=grant.team,
+            at=now,
+            actor=Actor.system(grant.team).id,
+            act=Act.WARNED,
+            subject=grant.id,
+            per_cent=percent,
+            spent_micros=spent_micros,
+            monthly_budget_cents=grant.draft.scope.monthly_budget_cents,
+        )
+
+    def _notify(self, tx: Transaction, kind: NoticeKind, grant: Grant, recipient: str) -> None:
+        tx.add(new_notice(kind, grant.team, grant.request_id, recipient, clock=self._clock, random=self._random))
+
+    def _stop(self, tx: Transaction, grant: Grant, now: datetime, *, once: str) -> bool:
+        """Whether the key is to be stopped from here on."""
+        request = tx.request(grant.team, grant.request_id)
+        key = tx.key(grant.team, grant.key_id) if grant.key_id else None
+        if request is None or key is None or key.state is not KeyState.LIVE:
+            return False
+        over = self._policy.over_budget(request.rule, grant.draft.scope)
+        if over is OverBudget.TELL or not tx.first_time(grant.team, once, now):
+            return False
+        if over is OverBudget.DISABLE and self._providers.offers(key.provider, Ability.DISABLE):
+            self._switching.ask_off(tx, key, now)
+        else:
+            by = Actor.system(grant.team).id
+            self._grants.end(tx, grant, now, by=by, because=Cause.OVERSPENT, recorded_as=Act.OVERSPENT)
+        return True
+
+    def begin_anew(self, tx: Transaction, key: Key, now: datetime) -> None:
+        """A month is over: a key that its budget had switched off goes on. Raises `Superseded` when it moved on."""
+        self._switching.ask_on(tx, key, now, by=Actor.system(key.team).id)

@@ -1,0 +1,151 @@
+"""Switching keys off and on at the provider: carried out until the provider said so, and written down only then."""
+
+import logging
+from datetime import datetime, timedelta
+
+from bot.desk.approvers import Approvers
+from bot.desk.audit import Act
+from bot.desk.bell import Bell
+from bot.desk.door import Door
+from bot.desk.errors import NotAllowed, NotThere, ProviderError, Superseded
+from bot.desk.model import Actor, Grant, Key, Story
+from bot.desk.ports import Clock, Store, Transaction
+from bot.desk.providers import Providers
+from bot.desk.requests import tell
+from bot.desk.retrying import wait_before
+from bot.desk.states import GrantState, KeyState
+
+log = logging.getLogger(__name__)
+
+OFF = frozenset({KeyState.DISABLING, KeyState.DISABLED})
+
+
+class Switching:
+    """Takes keys that are to be switched to where they are to be."""
+
+    def __init__(
+        self, *, store: Store, door: Door, approvers: Approvers, providers: Providers, bell: Bell, clock: Clock
+    ) -> None:
+        self._store = store
+        self._door = door
+        self._approvers = approvers
+        self._providers = providers
+        self._bell = bell
+        self._clock = clock
+
+    async def switch_on(self, actor: Actor, grant_id: str) -> Story:
+        """An approver lets a key that was switched off go on. Again: nothing more happens.
+
+        Its holder cannot: a budget that its own spender lifts is none. Raises `NotAllowed`, `NotThere`, `Superseded`
+        when the key is being switched off in this moment, or its grant is over.
+        """
+        await self._door.admit(actor, to=Act.ENABLE_ASKED, subject=grant_id)
+        grant, decision = await self._store.read(lambda tx: _decided(tx, actor.team, grant_id))
+        holder = Actor(grant.team, grant.holder)
+        approved = decision == actor.id != grant.holder
+        if not approved and not await self._approvers.may_decide(actor, holder, grant.draft):
+            refusal = NotAllowed("Only an approver can switch a key on again, and not its holder.")
+            raise await self._door.refuse(actor, refusal, to=Act.ENABLE_ASKED, subject=grant_id)
+        now = self._clock()
+
+        def act(tx: Transaction) -> Story:
+            grant, _ = _decided(tx, actor.team, grant_id)
+            key = tx.key(grant.team, grant.key_id) if grant.key_id else None
+            if key is None or grant.state is not GrantState.ACTIVE:
+                raise Superseded("This grant is over; there is nothing to switch on.", found=grant.state)
+            if key.state is KeyState.DISABLING:
+                raise Superseded(
+                    "The key is being switched off in this moment. Try again in a minute.", found=key.state
+                )
+            if key.state is KeyState.DISABLED:
+                self.ask_on(tx, key, now, by=actor.id)
+            return tell(tx, actor.team, grant.request_id, self._providers)
+
+        story = await self._store.write(act)
+        self._bell.ring()
+        return story
+
+    def ask_off(self, tx: Transaction, key: Key, now: datetime) -> None:
+        """The key is to be switched off; the desk does it by itself alone."""
+        self._ask(tx, key, KeyState.DISABLING, Act.DISABLE_ASKED, now, by=Actor.system(key.team).id)
+
+    def ask_on(self, tx: Transaction, key: Key, now: datetime, *, by: str) -> None:
+        """The key is to be switched on again."""
+        self._ask(tx, key, KeyState.ENABLING, Act.ENABLE_ASKED, now, by=by)
+
+    def _ask(self, tx: Transaction, key: Key, to: KeyState, act: Act, now: datetime, *, by: str) -> None:
+        tx.move(key, to, due_at=now, attempts=0)
+        tx.record(team=key.team, at=now, actor=by, act=act, subject=key.id, grant=key.grant_id, provider=key.provider)
+        self._redraw(tx, key, now)
+
+    async def carry_out(self, key: Key) -> None:
+        """Switches a key at its provider. What fails is tried again, later and later.
+
+        Raises `Superseded` when the key moved on meanwhile.
+        """
+        now = self._clock()
+        off = key.state is KeyState.DISABLING
+        try:
+            await self._switch(key, off=off)
+        except ProviderError as error:
+            wait = wait_before(key.attempts, error)
+            log.warning("%s %s failed (%s), again in %s", key.state, key.id, type(error).__name__, wait)
+            await self._store.write(lambda tx: tx.move(key, due_at=now + wait, attempts=key.attempts + 1))
+            return
+
+        def write_down(tx: Transaction) -> None:
+            if off:
+                tx.move(key, KeyState.DISABLED, due_at=next_month(now), attempts=0)
+            else:
+                tx.move(key, KeyState.LIVE, due_at=None, attempts=0)
+            tx.record(
+                team=key.team,
+                at=now,
+                actor=Actor.system(key.team).id,
+                act=Act.DISABLED if off else Act.ENABLED,
+                subject=key.id,
+                grant=key.grant_id,
+                provider=key.provider,
+            )
+            self._redraw(tx, key, now)
+
+        try:
+            await self._store.write(write_down)
+        except Superseded:
+            if not off:
+                await self._not_alive_again(key)
+            raise
+        self._bell.ring()
+
+    async def _switch(self, key: Key, *, off: bool) -> None:
+        provider = self._providers.get(key.provider)
+        if provider is None or key.handle is None:
+            raise ProviderError(f"provider {key.provider} is not set up")
+        switch = provider.disable if off else provider.enable
+        await switch(handle=key.handle, project=key.project)
+
+    async def _not_alive_again(self, key: Key) -> None:
+        """The key was revoked while it was switched on: where revoking is switching off for good, that undid it."""
+        found = await self._store.read(lambda tx: tx.key(key.team, key.id))
+        provider = self._providers.get(key.provider)
+        if provider and key.handle and found and found.state in (KeyState.REVOKING, KeyState.REVOKED, KeyState.BY_HAND):
+            await provider.revoke(handle=key.handle, project=key.project)
+
+    def _redraw(self, tx: Transaction, key: Key, now: datetime) -> None:
+        grant = tx.grant(key.team, key.grant_id)
+        if grant is not None:
+            tx.redraw(grant.team, grant.request_id, now)
+
+
+def next_month(now: datetime) -> datetime:
+    """When the calendar month of `now` is over, in UTC."""
+    first = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    return (first + timedelta(days=32)).replace(day=1)
+
+
+def _decided(tx: Transaction, team: str, grant_id: str) -> tuple[Grant, str | None]:
+    grant = tx.grant(team, grant_id)
+    if grant is None:
+        raise NotThere("There is no such key here.")
+    decision = tx.decision(team, grant.request_id)
+    return grant, decision.approver if decision else None

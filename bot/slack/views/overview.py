@@ -1,0 +1,50 @@
+"""How the desk stands with its providers, for its admins: a part of their Home, and a message when one fails."""
+
+from collections.abc import Sequence
+
+from bot.desk.model import ProviderState, Round, RoundKind
+from bot.slack.text import escaped, name, when
+from bot.slack.views.kit import Block, Message, divider, header, section, small
+
+PROJECTS_SHOWN = 10
+PROVIDERS_SHOWN = 15
+SAID_AT_MOST = 300
+
+_ROUNDS = {RoundKind.USAGE: "Usage read", RoundKind.INVENTORY: "Keys compared"}
+
+
+def overview_blocks(states: Sequence[ProviderState]) -> list[Block]:
+    """One paragraph for each provider, what is wrong first."""
+    shown = sorted(states, key=lambda state: (state.flaw is None, state.label))[:PROVIDERS_SHOWN]
+    return [divider(), header("Providers"), *(section(_provider(state)) for state in shown), small(_ONLY)]
+
+
+def provider_flaw(state: ProviderState) -> Message:
+    """To an admin: the desk cannot work with a provider, and why."""
+    what = f"The desk cannot work with {name(state.label)} as it should"
+    said = escaped(state.flaw or "", SAID_AT_MOST)
+    meanwhile = "Until it is mended no key of it is made, revoked or watched. This app's Home shows how it stands."
+    return {"text": f"{what}. {said}", "blocks": [section(f"*{what}*\n{said}"), small(meanwhile)]}
+
+
+def _provider(state: ProviderState) -> str:
+    sound = escaped(state.said, SAID_AT_MOST) or "Not asked yet."
+    lines = [f"*{name(state.label)}*", f":warning: {escaped(state.flaw, SAID_AT_MOST)}" if state.flaw else sound]
+    if state.stuck:
+        keys = "1 key waits" if state.stuck == 1 else f"{state.stuck} keys wait"
+        lines.append(f":warning: {keys} to be revoked or switched there, and it keeps failing.")
+    lines += [_round(_ROUNDS[one.kind], one) for one in state.rounds if one.kind in _ROUNDS]
+    for one in state.outsiders[:PROJECTS_SHOWN]:
+        keys = "1 key" if one.keys == 1 else f"{one.keys} keys"
+        lines.append(f"{keys} in *{name(one.project_name, 80)}* {'is' if one.keys == 1 else 'are'} nobody's here.")
+    if len(state.outsiders) > PROJECTS_SHOWN:
+        lines.append(f"… and {len(state.outsiders) - PROJECTS_SHOWN} more projects with such keys.")
+    return "\n".join(lines)
+
+
+def _round(what: str, one: Round) -> str:
+    done = f"{what} {when(one.ended_at)}." if one.ended_at else f"{what}: not yet."
+    return f"{done} :warning: {escaped(one.flaw, SAID_AT_MOST)}" if one.flaw else done
+
+
+_ONLY = "Only those see this whom policy names as `admins`."

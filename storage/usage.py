@@ -1,0 +1,266 @@
+"""What was used, and the rounds that find it out: the part of a transaction that speaks of them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from datetime import date, datetime
+from typing import Any, cast
+
+from sqlalchemy import Connection, case, delete, func, insert, select, tuple_, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import RowMapping
+from sqlmodel import SQLModel
+
+from bot.desk.errors import Superseded
+from bot.desk.model import DayUse, Grant, Key, Outsiders, Round, RoundKind, Spending
+from bot.desk.offer import Basis, Usage
+from bot.desk.states import GrantState, KeyState
+from storage.rows import plain, table, to_domain
+from storage.tables import OutsiderRow, RoundRow, UsageRow
+
+MICROS_IN_A_CENT = 10_000
+FIGURES = ("requests", "tokens_in", "tokens_out", "cost_micros")
+
+
+def _table(row: type[SQLModel]) -> Any:
+    return cast(Any, row).__table__
+
+
+def _round(row: RowMapping) -> Round:
+    return Round(**{**dict(row), "kind": RoundKind(row["kind"])})
+
+
+class UsageStatements:
+    """What a transaction may do about usage, rounds and outsiders; the base of `SqlTransaction`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._db = connection
+        self._dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+
+    # ---- rounds
+
+    def begin_round(self, team: str, provider: str, kind: RoundKind, due_at: datetime) -> None:
+        """The round is made from now on; one that is made already stays as it is."""
+        self._insert_new(RoundRow, team=team, provider=provider, kind=kind.value, due_at=due_at, attempts=0)
+
+    def lease_rounds(self, now: datetime, until: datetime, limit: int) -> Sequence[Round]:
+        """Rounds that are due, now leased."""
+        rows = _table(RoundRow)
+        query = select(rows).where(rows.c.due_at <= now).order_by(rows.c.due_at).limit(limit)
+        found = [_round(row) for row in self._db.execute(query).mappings()]
+        return [self.move_round(one, due_at=until) for one in found]
+
+    def move_round(self, of: Round, **changes: Any) -> Round:
+        """Guarded by the lease: raises `Superseded` when it ended and another process took the round over."""
+        rows = _table(RoundRow)
+        mine = (rows.c.team == of.team, rows.c.provider == of.provider, rows.c.kind == of.kind.value)
+        moved = self._db.execute(
+            update(rows).where(*mine, rows.c.due_at == of.due_at).returning(*rows.c),
+            {name: plain(value) for name, value in changes.items()},
+        ).mappings()
+        row = moved.first()
+        if row is None:
+            raise Superseded("Another process makes this round.", found="taken over")
+        return _round(row)
+
+    def rounds(self, team: str) -> Sequence[Round]:
+        """All rounds of the team, by provider."""
+        rows = _table(RoundRow)
+        query = select(rows).where(rows.c.team == team).order_by(rows.c.provider, rows.c.kind)
+        return [_round(row) for row in self._db.execute(query).mappings()]
+
+    # ---- keys, as a provider calls them
+
+    def keys_by_meter(self, team: str, provider: str, meters: Iterable[str]) -> Mapping[str, str]:
+        """The ids of the keys whose usage is reported under these."""
+        rows = table(Key)
+        query = select(rows.c.meter, rows.c.id).where(
+            rows.c.team == team, rows.c.provider == provider, rows.c.meter.in_(list(meters))
+        )
+        return {row.meter: row.id for row in self._db.execute(query)}
+
+    def keys_of_teams(self, ids: Iterable[tuple[str, str]]) -> Sequence[Key]:
+        """Those of these keys, each by team and id, that there are."""
+        rows = table(Key)
+        query = select(rows).where(tuple_(rows.c.team, rows.c.id).in_(list(ids)))
+        return [to_domain(Key, row) for row in self._db.execute(query).mappings()]
+
+    def know_meter(self, key: Key, meter: str) -> None:
+        """Writes down what a key's usage is reported under, where that was not known."""
+        rows = table(Key)
+        this = (rows.c.team == key.team, rows.c.id == key.id, rows.c.meter.is_(None))
+        self._db.execute(update(rows).where(*this), {"meter": meter})
+
+    def keys_at(self, team: str, provider: str, states: Iterable[KeyState], after: str, limit: int) -> Sequence[Key]:
+        """The team's keys there in these states, in the order of their ids, those after `after`."""
+        rows = table(Key)
+        these = (rows.c.team == team, rows.c.provider == provider, rows.c.id > after)
+        query = select(rows).where(*these, rows.c.state.in_([state.value for state in states]))
+        return [to_domain(Key, row) for row in self._db.execute(query.order_by(rows.c.id).limit(limit)).mappings()]
+
+    def disabled_keys(self, now: datetime, limit: int) -> Sequence[Key]:
+        """Switched off until now, of all teams."""
+        rows = table(Key)
+        query = select(rows).where(rows.c.state == KeyState.DISABLED.value, rows.c.due_at <= now)
+        return [to_domain(Key, row) for row in self._db.execute(query.order_by(rows.c.due_at).limit(limit)).mappings()]
+
+    def stuck_keys(self, team: str, provider: str, attempts: int) -> int:
+        """How many keys there failed at least so often to be revoked or switched."""
+        rows = table(Key)
+        these = (rows.c.team == team, rows.c.provider == provider, rows.c.due_at.is_not(None))
+        query = select(func.count()).select_from(rows)
+        turn = (KeyState.REVOKING, KeyState.DISABLING, KeyState.ENABLING)
+        mine = rows.c.state.in_([state.value for state in turn])
+        return int(self._db.execute(query.where(*these, mine, rows.c.attempts >= attempts)).scalar_one())
+
+    # ---- usage
+
+    def put_usage(self, team: str, figures: Sequence[tuple[str, Usage]]) -> None:
+        """Writes down what these keys used; what was written of the same key, day and model before is replaced."""
+        if not figures:
+            return
+        rows = _table(UsageRow)
+        new = self._dialect.insert(rows)
+        replaced = {name: new.excluded[name] for name in (*FIGURES, "currency", "basis", "as_of")}
+        self._db.execute(
+            new.on_conflict_do_update(index_elements=["team", "key_id", "day", "model"], set_=replaced),
+            [
+                {
+                    "team": team,
+                    "key_id": key_id,
+                    "day": one.day,
+                    "model": one.model,
+                    **{name: getattr(one, name) for name in FIGURES},
+                    "currency": "USD",
+                    "basis": one.basis.value,
+                    "as_of": one.as_of,
+                }
+                for key_id, one in figures
+            ],
+        )
+
+    def used_before(self, team: str, key_ids: Iterable[str], since: date, before: date) -> Mapping[str, Usage]:
+        """What each of these keys used from `since` on until the day before `before`: the sums, as one figure."""
+        rows = _table(UsageRow)
+        sums = [func.sum(rows.c[name]).label(name) for name in FIGURES]
+        query = (
+            select(rows.c.key_id, *sums, func.max(rows.c.as_of).label("as_of"))
+            .where(rows.c.team == team, rows.c.key_id.in_(list(key_ids)), rows.c.day >= since, rows.c.day < before)
+            .group_by(rows.c.key_id)
+        )
+        return {
+            row["key_id"]: Usage(
+                meter="",
+                day=before,
+                model="",
+                **{name: int(row[name]) for name in FIGURES},
+                basis=Basis.ESTIMATED,
+                as_of=row["as_of"],
+                total_since=since,
+            )
+            for row in self._db.execute(query).mappings()
+        }
+
+    def spending(self, team: str, grant_id: str) -> Spending | None:
+        """What the grant's keys used in the last month in which they used anything; None where they never did."""
+        keys, rows = table(Key), _table(UsageRow)
+        its = select(keys.c.id).where(keys.c.team == team, keys.c.grant_id == grant_id)
+        mine = (rows.c.team == team, rows.c.key_id.in_(its))
+        last: date | None = self._db.execute(select(func.max(rows.c.day)).where(*mine)).scalar()
+        if last is None:
+            return None
+        month = last.replace(day=1)
+        row = self._db.execute(
+            select(
+                *(func.sum(rows.c[name]).label(name) for name in FIGURES),
+                func.max(rows.c.as_of).label("as_of"),
+                _estimated(rows),
+            ).where(*mine, rows.c.day >= month)
+        ).mappings()
+        found = row.one()
+        return Spending(
+            month=month,
+            last_day=last,
+            basis=Basis.ESTIMATED if found["estimated"] else Basis.BILLED,
+            as_of=found["as_of"],
+            **{name: int(found[name]) for name in FIGURES},
+        )
+
+    def spent(self, team: str, key_ids: Iterable[str], since: date, percent: int) -> Sequence[tuple[Grant, int]]:
+        """The active grants of these keys that used at least so much of their budget since that day, and how much.
+
+        In millionths of a US dollar, all keys of the grant together.
+        """
+        keys, grants, rows = table(Key), table(Grant), _table(UsageRow)
+        touched = select(keys.c.grant_id).where(keys.c.team == team, keys.c.id.in_(list(key_ids)))
+        cost = func.sum(rows.c.cost_micros)
+        query = (
+            select(grants.c.id, cost)
+            .join(keys, (keys.c.team == grants.c.team) & (keys.c.grant_id == grants.c.id))
+            .join(rows, (rows.c.team == keys.c.team) & (rows.c.key_id == keys.c.id))
+            .where(grants.c.team == team, grants.c.id.in_(touched), grants.c.state == GrantState.ACTIVE.value)
+            .where(rows.c.day >= since)
+            .group_by(grants.c.id, grants.c.monthly_budget_cents)
+            .having(cost * 100 >= grants.c.monthly_budget_cents * MICROS_IN_A_CENT * percent)
+        )
+        found = {grant_id: int(micros) for grant_id, micros in self._db.execute(query)}
+        these = select(grants).where(grants.c.team == team, grants.c.id.in_(list(found)))
+        return [
+            (to_domain(Grant, row), found[row["id"]])
+            for row in self._db.execute(these.order_by(grants.c.id)).mappings()
+        ]
+
+    def used_by(self, team: str, holder: str, since: date) -> Sequence[DayUse]:
+        """What the holder's keys used since that day: by grant and day."""
+        keys, grants, rows = table(Key), table(Grant), _table(UsageRow)
+        query = (
+            select(
+                grants.c.id.label("grant_id"),
+                rows.c.day,
+                *(func.sum(rows.c[name]).label(name) for name in FIGURES),
+                _estimated(rows),
+                func.max(rows.c.as_of).label("as_of"),
+            )
+            .join(keys, (keys.c.team == grants.c.team) & (keys.c.grant_id == grants.c.id))
+            .join(rows, (rows.c.team == keys.c.team) & (rows.c.key_id == keys.c.id))
+            .where(grants.c.team == team, grants.c.holder == holder, rows.c.day >= since)
+            .group_by(grants.c.id, rows.c.day)
+            .order_by(rows.c.day)
+        )
+        return [
+            DayUse(
+                grant_id=row["grant_id"],
+                day=row["day"],
+                estimated=bool(row["estimated"]),
+                as_of=row["as_of"],
+                **{name: int(row[name]) for name in FIGURES},
+            )
+            for row in self._db.execute(query).mappings()
+        ]
+
+    # ---- outsiders
+
+    def put_outsiders(self, team: str, provider: str, found: Sequence[Outsiders]) -> None:
+        """These are all there are at this provider."""
+        rows = _table(OutsiderRow)
+        self._db.execute(delete(rows).where(rows.c.team == team, rows.c.provider == provider))
+        if found:
+            values = [{field.name: getattr(one, field.name) for field in fields(one)} for one in found]
+            self._db.execute(insert(rows), values)
+
+    def outsiders(self, team: str) -> Sequence[Outsiders]:
+        """The team's, the most first."""
+        rows = _table(OutsiderRow)
+        query = select(rows).where(rows.c.team == team).order_by(rows.c.keys.desc(), rows.c.project)
+        return [Outsiders(**dict(row)) for row in self._db.execute(query).mappings()]
+
+    # ----
+
+    def _insert_new(self, row: type[SQLModel], **values: Any) -> bool:
+        """Inserts unless it is there; whether it was inserted."""
+        rows = _table(row)
+        new = self._dialect.insert(rows).on_conflict_do_nothing().returning(rows.c.team)
+        return self._db.execute(new, values).first() is not None
+
+
+def _estimated(rows: Any) -> Any:
+    return func.max(case((rows.c.basis == Basis.BILLED.value, 0), else_=1)).label("estimated")

@@ -19,7 +19,7 @@ from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 
 from bot.desk.audit import Act
 from bot.desk.model import AccessRequest, Grant, Key, Notice, NoticeKind
-from bot.desk.revoking import LONGEST_RETRY
+from bot.desk.retrying import LONGEST_RETRY
 from bot.desk.states import GrantState, KeyState, RequestState
 from bot.desk.watch import STALLED_AFTER
 from sandbox.client import Member, Snapshot, View

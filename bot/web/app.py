@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from pydantic import SecretStr
 from starlette.applications import Starlette
-from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.sessions import SessionMiddleware
@@ -97,13 +96,13 @@ def build(
 
     return Starlette(
         routes=[
+            *extra_routes,  # first: what Slack delivers is most of what arrives
             *page_routes(),
             *sign_in.routes(),
             *LinkApi(grants=grants, guard=guard).routes(),
             *DepositApi(deposits=deposits, guard=guard).routes(),
             Route("/healthz", alive),
             Route("/readyz", readiness),
-            *extra_routes,
         ],
         middleware=[
             Middleware(Shield, secure=secure),
@@ -126,7 +125,8 @@ class Shield:
 
     def __init__(self, app: ASGIApp, *, secure: bool) -> None:
         self._app = app
-        self._headers = {**HEADERS, "Strict-Transport-Security": HSTS} if secure else HEADERS
+        headers = {**HEADERS, "Strict-Transport-Security": HSTS} if secure else HEADERS
+        self._headers = {name.lower().encode(): value.encode() for name, value in headers.items()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -138,7 +138,8 @@ class Shield:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                MutableHeaders(scope=message).update(self._headers)
+                others = [(name, value) for name, value in message["headers"] if name not in self._headers]
+                message["headers"] = [*others, *self._headers.items()]
             await send(message)
 
         try:

@@ -250,7 +250,7 @@ class UsageStatements:
     def outsiders(self, team: str) -> Sequence[Outsiders]:
         """The team's, the most first."""
         rows = _table(OutsiderRow)
-        query = select(rows).where(rows.c.team == team).order_by(rows.c.keys.desc(), rows.c.project)
+        query = select(rows).where(rows.c.team == team).order_by(rows.c["keys"].desc(), rows.c.project)
         return [Outsiders(**dict(row)) for row in self._db.execute(query).mappings()]
 
     # ----

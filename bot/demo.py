@@ -1,6 +1,7 @@
 """The demo: a pretend Slack and a pretend OpenAI as a process of their own, and settings that fit them."""
 
 import asyncio
+import base64
 import json
 import secrets
 import socket
@@ -33,6 +34,28 @@ max_monthly_budget = 200
 default_duration = "7d"
 default_monthly_budget = 25
 
+# Keys that no API makes: a person makes one and brings it, and Keydesk hands it on.
+[[deposit]]
+id = "weather"
+name = "Weather service"
+instructions = '''
+There is no such service: invent a key, like  weather-0123456789abcdef .
+At a real one, you would read here where keys are made, and with which rights.
+'''
+rotation_interval = "90d"
+
+[[rule]]
+name = "other services"
+requesters = ["everyone"]
+provider = "deposit"
+projects = ["*"]
+permissions = ["use"]
+approvers = ["U0ANA", "S0PLATFORM"]
+depositors = ["U0ANA", "U0CARA"]
+max_duration = "90d"
+max_monthly_budget = 200
+default_duration = "30d"
+
 [[rule]]
 name = "wide keys, platform leads"
 requesters = ["S0PLATFORM"]
@@ -54,6 +77,9 @@ WELCOME = """
     2. Switch to Ana (top left). Approve Ben's request in her messages from Keydesk.
     3. Back as Ben, press "Pick up key", open the link, sign in as Ben, show the key.
        Try it in the panel on the right. Then /apikey revoke, and try it again.
+
+  And where no API makes keys: as Ben, request one of "Something else", and approve it as Ana. She gets
+  a card that says what to make. Bring a key by its page; then Ben picks it up like any other.
 
   Everything stays on this machine; the data is in {data}/. Ctrl-C stops it.
 """
@@ -113,6 +139,7 @@ async def workspace(data: Path, *, port: int) -> AsyncIterator[Workspace]:
             policy_file=policy,
             openai_admin_key=told["openai_admin_key"],
             openai_base_url=told["openai_url"],
+            kek_file=_kek(data),
             port=desk_port,
         )
         yield Workspace(settings, WELCOME.format(url=f"{told['base_url']}/?as=U0BEN", data=data))
@@ -120,6 +147,15 @@ async def workspace(data: Path, *, port: int) -> AsyncIterator[Workspace]:
         with suppress(ProcessLookupError):
             process.terminate()
         await process.wait()
+
+
+def _kek(data: Path) -> Path:
+    """The demo's own, made at its first start."""
+    file = data / "kek"
+    if not file.exists():
+        file.touch(mode=0o600)
+        file.write_text(base64.b64encode(secrets.token_bytes(32)).decode("ascii") + "\n", encoding="ascii")
+    return file
 
 
 async def _first_line(process: asyncio.subprocess.Process) -> bytes:

@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from bot.desk.envelope import encoded
 from bot.desk.errors import EnvelopeDamaged, KekFlaw, Unavailable
-from bot.desk.model import Secret
+from bot.desk.model import Secret, Unwritten
 from bot.desk.ports import Random
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ KekSource = Callable[[], Awaitable[str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Kek:
+class Kek(Unwritten):
     """A key-encryption key. `name` is a short hash of it, which may be shown."""
 
     name: str

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from bot.desk import envelope
@@ -34,6 +34,7 @@ from bot.desk.offer import Ability, AppliedLimit, Enforcer, LimitKind, Permissio
 from bot.desk.policy import load
 from bot.desk.ports import Provider
 from bot.desk.states import KeyState
+from bot.desk.vault import KekSource
 from storage.store import SqlStore
 
 TEAM = "T0ACME"
@@ -274,26 +275,31 @@ class World:
         *,
         beside: "World | None" = None,
         vendor: Vendor | None = None,
-        policy: str = POLICY,
+        policy: str | None = None,
+        others: Mapping[str, Provider] | None = None,
+        kek: KekSource | None = None,
     ) -> None:
         self.store = store
-        self.policy: str = beside.policy if beside else policy
+        self.policy: str = policy or (beside.policy if beside else POLICY)
         self.clock: SetClock = beside.clock if beside else SetClock()
         self.people: Workspace = beside.people if beside else Workspace()
         self.vendor: Vendor = beside.vendor if beside else vendor or Vendor()
         self.slack: Slack = beside.slack if beside else Slack()
+        vendors = {"openai": self.vendor, **(others or {})}
         desk = assemble(
             store=store,
             directory=self.people,
             notifier=self.slack,
-            policy=load(self.policy, permissions={"openai": Vendor.permissions}),
-            providers={"openai": self.vendor},
+            policy=load(self.policy, permissions={name: one.permissions for name, one in vendors.items()}),
+            providers=vendors,
+            kek=kek,
             clock=self.clock,
             random=os.urandom,
             public_url="https://desk.example",
         )
         self.requests, self.grants, self.revoking, self.watch = desk.requests, desk.grants, desk.revoking, desk.watch
         self.switching, self.usage, self.providers = desk.switching, desk.usage, desk.providers
+        self.deposits = desk.deposits
 
     # ---- the way of one request
 

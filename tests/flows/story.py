@@ -80,6 +80,40 @@ class Story:
         return (await value.inner_text()).strip()
 
 
+@dataclass
+class DepositStory:
+    """Ana makes a key at a service that the desk knows nothing of, and brings it; later she revokes it by hand."""
+
+    snap: Snap = no_snap
+
+    async def bring(self, page: Page, value: str, name: str) -> Page:
+        """From the card in Slack to the page that says that the key is handed in."""
+        card = page.get_by_test_id("message").filter(has=page.get_by_role("link", name="Bring the key")).last
+        await expect(card).to_contain_text("Name it")
+        await self.snap("deposit-card", page)
+        async with page.context.expect_page() as opened:
+            await card.get_by_role("link", name="Bring the key").click()
+        form = await opened.value
+        await form.get_by_role("link", name="Sign in with Slack").click()
+        await form.get_by_role("button", name=name).first.click()
+        field = form.get_by_label("Paste it here")
+        await expect(field).to_be_visible()
+        await field.fill(value)
+        await self.snap("deposit-page", form)
+        await form.get_by_role("button", name="Seal it and hand it in").click()
+        await expect(form.get_by_role("heading", level=1)).to_have_text("The key is handed in")
+        await self.snap("deposit-done", form)
+        return form
+
+    async def revoke_by_hand(self, page: Page) -> None:
+        """Presses the button of the card that asks for it."""
+        card = page.get_by_test_id("message").filter(has=page.locator('[data-action-id="revoked_by_hand"]')).last
+        await expect(card).to_contain_text("It still works")
+        await self.snap("by-hand-card", page)
+        await card.locator('[data-action-id="revoked_by_hand"]').click()
+        await page.get_by_test_id("confirm-ok").click()
+
+
 async def choose(page: Page, action_id: str, label: str) -> None:
     """Picks an option of a menu by what it says."""
     box = page.locator(f'[data-testid="modal"] [data-action-id="{action_id}"]')

@@ -67,9 +67,9 @@ class Reports:
         for project in await self._projects.all(archived_too=True):
             sums = rare.pop(project.id, None) or defaultdict(_Sum)
             await self._count(sums, span, project.id)
-            for place in [place for place in sums if place[0] == NOBODY]:
-                _add(nobodys[place], sums.pop(place))
-            yield _told(sums, as_of)
+            yield _told(_taken_from(sums, nobodys), as_of)
+        for sums in rare.values():  # of projects that the list of them does not have
+            yield _told(_taken_from(sums, nobodys), as_of)
         yield _told(nobodys, as_of)
 
     async def look(self, at: int) -> None:
@@ -124,11 +124,15 @@ def _place(key: str | None, day: date, model: str | None) -> _Place:
     return key or NOBODY, day, model or ""
 
 
-def _add(sum: _Sum, other: _Sum) -> None:
-    sum.requests += other.requests
-    sum.tokens_in += other.tokens_in
-    sum.tokens_out += other.tokens_out
-    sum.cost += other.cost
+def _taken_from(sums: _Sums, nobodys: _Sums) -> _Sums:
+    """The sums without those that belong to no key, which are added to nobody's: a day and model have one row there."""
+    for place in [place for place in sums if place[0] == NOBODY]:
+        sum, other = nobodys[place], sums.pop(place)
+        sum.requests += other.requests
+        sum.tokens_in += other.tokens_in
+        sum.tokens_out += other.tokens_out
+        sum.cost += other.cost
+    return sums
 
 
 def _told(sums: _Sums, as_of: datetime) -> Sequence[Usage]:

@@ -161,7 +161,7 @@ async def test_what_is_sent_is_as_openai_describes_it(world: World, provider: Op
         described.check(exchange)
 
 
-def reporting(costs: object, usage: object = ()) -> list[Route]:
+def reporting(costs: object, usage: object = (), images: object = ()) -> list[Route]:
     """An OpenAI of one project with these results on this day."""
 
     def page(results: object) -> JSONResponse:
@@ -175,6 +175,7 @@ def reporting(costs: object, usage: object = ()) -> list[Route]:
     return [
         Route("/organization/projects", projects),
         Route("/organization/usage/completions", lambda request: page(usage)),
+        Route("/organization/usage/images", lambda request: page(images)),
         Route("/organization/usage/{kind}", lambda request: page(())),
         Route("/organization/costs", lambda request: page(costs)),
     ]
@@ -198,6 +199,22 @@ async def test_costs_without_tokens_and_tokens_without_costs_are_kept() -> None:
         ("key_2", "o9"): (2, 0),
         ("", ""): (0, 3_000_000),
     }
+
+
+async def test_what_few_keys_do_is_added_to_the_rest() -> None:
+    """Images count as requests, beside the same key's money, even of a project that is not listed."""
+    costs = [{"amount": {"value": 0.04, "currency": "usd"}, "api_key_id": "key_1", "line_item": "gpt-image, output"}]
+    one = {"num_model_requests": 1, "images": 1, "model": "gpt-image"}
+    images = [
+        {**one, "project_id": "proj_lab", "api_key_id": "key_1"},
+        {**one, "project_id": "proj_lost", "api_key_id": "key_2"},
+        {**one, "project_id": "proj_lost", "api_key_id": None},
+        {**one, "project_id": None, "api_key_id": None},
+    ]
+    with serve(reporting(costs, images=images)) as served:
+        async with adapter(served.url) as provider:
+            told = {(it.meter, it.model): (it.requests, it.cost_micros) for it in await read(provider)}
+    assert told == {("key_1", "gpt-image"): (1, 40_000), ("key_2", "gpt-image"): (1, 0), ("", "gpt-image"): (2, 0)}
 
 
 async def test_another_currency_is_not_taken_for_dollars() -> None:

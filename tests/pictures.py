@@ -8,7 +8,10 @@ from playwright.async_api import Page, async_playwright
 
 from sandbox.server import running as sandbox_running
 from tests import browser as chromium
-from tests.flows.story import Story
+from tests.flows.story import DepositStory, Story
+from tests.flows.test_deposits import ASKED, VALUE
+from tests.flows.test_deposits import FIRST as KEK
+from tests.flows.test_deposits import POLICY as DEPOSITS
 from tests.flows.world import settings_for, world
 
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
@@ -16,6 +19,7 @@ CLOSE_UP = {
     "request-form": '[data-testid="modal"]',
     "card-before": '[data-testid="message"] >> nth=-1',
     "card-after": '[data-testid="message"] >> nth=-1',
+    "deposit-card": '[data-testid="message"] >> nth=-1',
     "link-before": "body",
     "link-after": "body",
 }
@@ -24,6 +28,8 @@ CLOSE_UP = {
 
 async def snap(name: str, page: Page) -> None:
     """Takes one picture."""
+    if name == "deposit-done":
+        return  # it has little to see
     path = PICTURES / f"{name}.png"
     if name in CLOSE_UP and not name.startswith("link"):
         await page.locator(CLOSE_UP[name]).screenshot(path=path)
@@ -53,7 +59,32 @@ async def main() -> None:
             await home.locator('[data-action-id="revoke"]').first.wait_for()
             await snap("home", home)
             await browser.close()
+    await deposits()
     print(f"Taken: {', '.join(sorted(path.name for path in PICTURES.glob('*.png')))}")
+
+
+async def deposits() -> None:
+    """Plays the story of a key that a person brings, once."""
+    with sandbox_running() as servers, tempfile.TemporaryDirectory() as folder:
+        kek = Path(folder) / "kek"
+        kek.write_text(KEK, encoding="ascii")
+        settings = settings_for(
+            servers,
+            mode="socket",
+            database_url=f"sqlite:///{folder}/desk.db",
+            folder=Path(folder),
+            policy=DEPOSITS,
+            kek_file=str(kek),
+        )
+        async with world(servers, settings) as flow, async_playwright() as playwright:
+            browser = await playwright.chromium.launch(
+                executable_path=await asyncio.to_thread(chromium.provide), args=chromium.arguments()
+            )
+            await flow.ask(**ASKED, reason="The map on the careers page")
+            await flow.ana.click(await flow.card(flow.ana), "approve")
+            ana = await Story(browser, servers.base_url).person("U0ANA", "D0ANA")
+            await DepositStory(snap).bring(ana, VALUE, "Ana Ruiz")
+            await browser.close()
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 SHORTEST, LONGEST = 8, 4096  # characters of a value
 RECOGNISE_PATIENCE = 20.0  # seconds
 BATCH = 100  # deposits rewrapped in one transaction
-BROUGHT = (KeyState.DEPOSITED, KeyState.SEALED, KeyState.LIVE)
+GONE = (KeyState.REVOKED, KeyState.VOID)
 
 _NOT_YOURS = "This key is not yours to bring, or nobody waits for it. Who may bring it was told so by Keydesk in Slack."
 
@@ -125,7 +125,7 @@ class Deposits:
 
         def act(tx: Transaction) -> Story:
             if record and any(
-                known.state in BROUGHT for known in tx.keys_metered(key.team, key.provider, _meter(record))
+                known.state not in GONE for known in tx.keys_metered(key.team, key.provider, _meter(record))
             ):
                 raise DepositRejected("This very key is somebody's already. Make a new one: each holder has their own.")
             tx.move(

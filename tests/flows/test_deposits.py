@@ -85,7 +85,7 @@ async def test_from_the_card_to_the_key_and_to_its_end_by_hand(flow: World, brow
     async with Headless(flow.settings.public_url) as ben:
         await ben.sign_in("U0BEN")
         assert await ben.reveal(url) == VALUE
-    card = await flow.ana.expect_message("Nothing is left to do here")
+    card = await flow.ana.expect_message("Handed in")
     assert not card.urls
 
     held = await flow.ben.expect(

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from bot.desk.model import AccessRequest, Cause, Decision, Draft, Grant, Handover, Key, Link, Ruling, Scope, Story
-from bot.desk.offer import AppliedLimit, Enforcer, LimitKind
+from bot.desk.offer import AppliedLimit, Enforcer, LimitKind, Making
 from bot.desk.states import GrantState, KeyState, LinkState, RequestState
 
 NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
@@ -120,6 +120,40 @@ def granted(state: GrantState, draft: Draft = DRAFT, *, by: str = "U0BEN", becau
     )
 
 
+def brought(state: KeyState, draft: Draft = DRAFT, *, words: str = "Settings, API keys") -> Story:
+    """One whose key a person makes and brings, as far as this; its provider revokes nothing by API."""
+    grants = {
+        KeyState.AWAITED: GrantState.AWAITED,
+        KeyState.DEPOSITED: GrantState.READY,
+        KeyState.SEALED: GrantState.DELIVERING,
+        KeyState.LIVE: GrantState.ACTIVE,
+        KeyState.REVOKING: GrantState.ENDING,
+        KeyState.BY_HAND: GrantState.ENDING,
+    }
+    story = granted(grants.get(state, GrantState.ENDED), draft)
+    assert story.grant is not None
+    unmade = state in (KeyState.AWAITED, KeyState.VOID)
+    key = Key(
+        team="T0ACME",
+        id="k_1",
+        grant_id=story.grant.id,
+        provider=draft.scope.provider,
+        project=draft.scope.project,
+        marker="keydesk-k_1",
+        state=state,
+        intended_at=NOW,
+        fingerprint=None if unmade else "…abcd",
+    )
+    return replace(
+        story,
+        key=key,
+        grant=replace(story.grant, key_id=key.id),
+        making=Making(steps=words, url="https://console.example/keys", rotation=timedelta(days=90)),
+        deposit_url="https://keydesk.example.com/d/k_1" if state is KeyState.AWAITED else "",
+        by_hand=True,
+    )
+
+
 def handed_over(draft: Draft = DRAFT) -> Handover:
     """A pick-up done."""
     grant = granted(GrantState.DELIVERING, draft).grant
@@ -136,6 +170,11 @@ def every() -> Iterator[tuple[str, Story]]:
         yield f"denied-{words}", denied(draft, HOSTILE if words == "hostile" else "Not now")
         for state in GrantState:
             yield f"{state}-{words}", granted(state, draft)
+    elsewhere = replace(DRAFT, scope=replace(DRAFT.scope, provider="deposit"))
+    for brought_to in KeyState:
+        yield f"brought-{brought_to}-plain", brought(brought_to)
+        yield f"brought-{brought_to}-elsewhere", brought(brought_to, elsewhere)
+        yield f"brought-{brought_to}-hostile", brought(brought_to, HOSTILE_DRAFT, words=HOSTILE)
     yield "expired", granted(GrantState.ENDED, because=Cause.EXPIRED, by="system")
     yield "taken", granted(GrantState.ENDING, by="U0ANA")
     yield "never-made", replace(granted(GrantState.ENDED), key=None)

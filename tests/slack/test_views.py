@@ -12,7 +12,7 @@ from bot.desk.model import Home, NoticeKind, Story
 from bot.desk.offer import Permission
 from bot.desk.policy import Rule
 from bot.desk.requests import Menu
-from bot.desk.states import GrantState
+from bot.desk.states import GrantState, KeyState
 from bot.slack import views
 from tests.slack import stories
 from tests.slack.limits import fits_message, fits_view
@@ -233,3 +233,35 @@ def test_times_are_shown_in_each_readers_own_zone() -> None:
     """Slack's date token, with a fallback that names its zone."""
     message = views.handover(replace(stories.handed_over(), expires_at=stories.NOW + timedelta(minutes=15)))
     assert "<!date^1795427100^{date_short_pretty} at {time}|23 Nov 2026, 09:45 UTC>" in str(message["blocks"])
+
+
+def test_what_a_depositor_is_told() -> None:
+    """What to make, its name, and the way to the page while it is awaited; after that no way, and what became of it."""
+    card = views.notice(NoticeKind.DEPOSIT, stories.brought(KeyState.AWAITED))
+    said = " ".join(texts(card["blocks"]))
+    for word in ("OpenAI", "search-prod", "Chat completions", "keydesk-k_1", "Settings, API keys", "every 90 days"):
+        assert word in said
+    assert [button["url"] for block in card["blocks"] for button in block.get("elements", ()) if "url" in button] == [
+        "https://keydesk.example.com/d/k_1"
+    ]
+    for state in set(KeyState) - {KeyState.AWAITED}:
+        card = views.notice(NoticeKind.DEPOSIT, stories.brought(state))
+        assert "url" not in json.dumps(card)
+        assert ("delete it" in json.dumps(card)) is (state is KeyState.VOID)
+
+
+def test_that_a_key_still_works_is_said_until_a_person_revoked_it() -> None:
+    """On every card and list while it waits for a person; nowhere before, and nowhere after."""
+    for state in KeyState:
+        story = stories.brought(state)
+        home = views.home(Home("U0BEN", mine=(story,)))
+        shown = [views.approval_card(story), views.outcome(story), views.ended(story), home]
+        waits = state is KeyState.BY_HAND
+        assert ["still works" in json.dumps(one) for one in shown] == [waits] * len(shown), state
+        by_hand = views.notice(NoticeKind.BY_HAND, story)
+        assert buttons(by_hand["blocks"]) == (["revoked_by_hand"] if waits else [])
+    for state in (KeyState.DEPOSITED, KeyState.LIVE):
+        held = json.dumps(views.outcome(stories.brought(state)))
+        assert "A person is asked to revoke it by hand" in held
+        assert "within seconds" not in held
+    assert "still works" in views.revoked(stories.brought(KeyState.REVOKING))

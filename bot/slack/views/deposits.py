@@ -14,8 +14,9 @@ def deposit_card(story: Story) -> Message:
     request, draft = story.request, story.request.draft
     who, what = mention(request.requester), standing.key_to(draft)
     if story.key is None or story.key.state is not KeyState.AWAITED or not story.deposit_url:
-        text = f"Nothing is left to do here: {what} for {who}."
-        return {"text": text, "blocks": [section(f"*{text}*\n{_became(story)}")]}
+        void = story.key is None or story.key.state is KeyState.VOID
+        text = f"{'Not wanted any more' if void else 'Handed in'}: {what} for {who}"
+        return {"text": f"{text}.", "blocks": [section(f"*{text}*\n{_became(story)}")]}
     title = f"Make {what} for {who}, and bring it here"
     return {
         "text": f"{title}.",
@@ -91,14 +92,14 @@ def by_hand_card(story: Story) -> Message:
     if key is None or key.state is not KeyState.BY_HAND:
         text = f"Revoked: {what} of {who}"
         return {"text": f"{text}.", "blocks": [section(f"*{text}*\n{standing.progress(story)}")]}
-    why = "its time is over" if grant and grant.ended_because is Cause.EXPIRED else "it was taken back"
+    why = "Its time is over" if grant and grant.ended_because is Cause.EXPIRED else "It was taken back"
     print_ = f" It ends with `{name(key.fingerprint, 40)}`." if key.fingerprint and len(key.fingerprint) > 1 else ""
     title = f"Please revoke by hand: {what} of {who}"
     return {
         "text": f"{title}. It still works until you do.",
         "blocks": [
             section(
-                f"*{title}*\nOf this key {why}. *It still works*, and the desk cannot reach it: delete it at "
+                f"*{title}*\n{why}. *It still works*, and the desk cannot reach it: delete it at "
                 f"*{standing.at(draft)}*, where it should bear the name `{name(key.marker, 80)}`.{print_}"
             ),
             actions(

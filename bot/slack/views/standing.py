@@ -227,7 +227,7 @@ def _then(story: Story) -> str:
 def _ending(story: Story, grant: Grant) -> str:
     where = at(grant.draft)
     if story.key and story.key.state is KeyState.BY_HAND:
-        return f"*The key still works* until a person has revoked it at {where}: they were asked to."
+        return f"*The key still works* until a person revokes it at {where}. Keydesk asked for that."
     return f"The key is being revoked at {where}."
 
 

@@ -10,6 +10,7 @@ from bot.desk.deposits import Deposits
 from bot.desk.door import Door
 from bot.desk.grants import Grants
 from bot.desk.inventory import Inventory
+from bot.desk.invitations import Invitations
 from bot.desk.model import RoundKind
 from bot.desk.overview import Overview
 from bot.desk.policy import Policy
@@ -105,6 +106,7 @@ def assemble(
             RoundKind.INVENTORY: inventory.take,
         },
     )
+    invitations = Invitations(store=store, providers=known, directory=directory, bell=bell, clock=clock)
     watch = Watch(
         store=store,
         providers=known,
@@ -114,6 +116,7 @@ def assemble(
         switching=switching,
         budgets=budgets,
         rounds=rounds,
+        invitations=invitations,
         notifier=notifier,
         bell=bell,
         clock=clock,

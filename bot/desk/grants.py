@@ -39,6 +39,7 @@ from bot.desk.model import (
     Session,
     Story,
 )
+from bot.desk.offer import Project
 from bot.desk.ports import Clock, Random, Store, Transaction
 from bot.desk.providers import Providers
 from bot.desk.requests import new_key, new_notice, tell
@@ -146,6 +147,10 @@ class Grants:
         try:
             provider = self._providers[key.provider]
             async with asyncio.timeout(MINT_PATIENCE.total_seconds()):
+                if (name := grant.draft.scope.new_project) is not None:
+                    key, grant = await self._placed(
+                        key, grant, await provider.create_project(name=name, scope=grant.draft.scope)
+                    )
                 minted = await provider.mint(marker=key.marker, scope=grant.draft.scope, lifetime=lifetime)
         except ProviderError as error:
             await self._break_off(key, certain=not isinstance(error, OutcomeUnknown), because=type(error).__name__)
@@ -167,6 +172,27 @@ class Grants:
             await self._store.write(minted_too_late)
             self._bell.ring()
             raise
+
+    async def _placed(self, key: Key, grant: Grant, project: Project) -> tuple[Key, Grant]:
+        """The key and its grant, in the project that was made for them: written down before any key is made there."""
+        now = self._clock()
+
+        def act(tx: Transaction) -> tuple[Key, Grant]:
+            placed = tx.move(key, project=project.id)
+            found = tx.move(_present(tx.grant(grant.team, grant.id)), project=project.id, project_name=project.name)
+            tx.record(
+                team=key.team,
+                at=now,
+                actor=Actor.system(key.team).id,
+                act=Act.PROJECT_MADE,
+                subject=grant.id,
+                provider=key.provider,
+                project=project.id,
+                name=project.name,
+            )
+            return placed, found
+
+        return await self._store.write(act)
 
     async def _seal(self, grant: Grant, key: Key, minted: Minted) -> Handover:
         now = self._clock()
@@ -421,13 +447,19 @@ class Grants:
     def end(self, tx: Transaction, grant: Grant, now: datetime, *, by: str, because: Cause, recorded_as: Act) -> None:
         """Ends a grant: its link is closed, its living keys are to be revoked, and the holder is told."""
         self._put_away(tx, grant, now, because=because)
-        alive = living(tx, grant)
+        # An invitation that nobody began to send leaves nothing at the provider.
+        invited = grant.state is GrantState.INVITED or (
+            grant.state is GrantState.INVITING and not _untouched(grant, now)
+        )
+        alive = invited or bool(living(tx, grant))
         tx.move(
             grant,
             GrantState.ENDING if alive else GrantState.ENDED,
             ended_by=by,
             ended_because=because,
             ended_at=now,
+            due_at=now if invited else None,
+            attempts=0,
         )
         tx.redraw(grant.team, grant.request_id, now)
         tx.add(
@@ -488,6 +520,10 @@ class Grants:
         return _present(await self._store.read(lambda tx: tx.grant(team, grant_id)))
 
 
+def _untouched(grant: Grant, now: datetime) -> bool:
+    return not grant.attempts and grant.due_at is not None and grant.due_at <= now
+
+
 _OVERTAKEN = "Another pick-up was faster, or the key was taken back. `/apikey list` shows how it stands."
 _ALIVE = (
     KeyState.AWAITED,
@@ -502,6 +538,8 @@ _ALIVE = (
 _PICKED_UP_AGAIN = (Cause.REPLACED, Cause.LAPSED, Cause.UNACKNOWLEDGED)
 _WHY_NOT_PICK_UP = {
     GrantState.AWAITED: "Somebody still has to bring this key. You hear here when it can be picked up.",
+    GrantState.INVITING: "There is no key to pick up: you are being invited to the provider's own organisation.",
+    GrantState.INVITED: "There is no key to pick up: you are invited to the provider's own organisation.",
     GrantState.ISSUING: "Your key is being made right now. Its link follows in a moment.",
     GrantState.ACTIVE: "You have picked this key up already. Lost it? Revoke it and ask anew.",
     GrantState.ENDING: "This grant is over, its key is being revoked. `/apikey request` asks for a new one.",

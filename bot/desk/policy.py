@@ -9,7 +9,7 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from bot.desk.door import unwelcome
 from bot.desk.errors import PolicyFlaw
-from bot.desk.model import Actor, Draft, Scope
+from bot.desk.model import Actor, Draft, Scope, Wish
 from bot.desk.offer import Permission
 from bot.desk.ports import Directory
 
@@ -122,18 +122,49 @@ class Rule(BaseModel):
             "holder is told at 50, 80 and 100 per cent, the approver at 100, in any case."
         ),
     ] = OverBudget.TELL
+    models: Annotated[
+        tuple[str, ...],
+        Field(
+            min_length=1,
+            description='Which models a key may be asked for, by id; "*" for every one. Anything else means that '
+            "models have to be chosen.",
+        ),
+    ] = (ANY,)
+    new_projects: Annotated[
+        bool, Field(description="Whether a key may be asked for in a project that is made for it.")
+    ] = False
+    invitations: Annotated[
+        bool,
+        Field(
+            description="Whether an invitation to the provider's own organisation may be asked for instead of a key."
+        ),
+    ] = False
 
     def concerns(self, draft: Draft, facts: "Facts") -> bool:
-        """Whether the rule speaks of this requester, provider, project and permission at all."""
+        """Whether the rule speaks of this requester and of what is asked for at all."""
+        if draft.wish is Wish.INVITATION:
+            scope = draft.scope
+            return (
+                self.admits(facts)
+                and self.provider == scope.provider
+                and self.invitations
+                and scope.new_project is None
+                and self._has_project(scope)
+            )
         return self.admits(facts) and self.speaks_of(draft.scope)
 
     def speaks_of(self, scope: Scope) -> bool:
-        """Whether the rule is about this provider, project and permission."""
+        """Whether the rule is about this provider, project, permission and models."""
         return (
             self.provider == scope.provider
-            and (ANY in self.projects or scope.project in self.projects)
+            and self._has_project(scope)
             and (ANY in self.permissions or scope.permission in self.permissions)
+            and (ANY in self.models or (bool(scope.models) and set(scope.models) <= set(self.models)))
         )
+
+    def _has_project(self, scope: Scope) -> bool:
+        # The id of a project that is still to be made is not known, so no list of ids can name it.
+        return self.new_projects if scope.new_project else ANY in self.projects or scope.project in self.projects
 
     def admits(self, facts: "Facts") -> bool:
         """Whether this requester may ask by this rule."""
@@ -150,6 +181,9 @@ class Rule(BaseModel):
             and wider(self.requesters, other.requesters, EVERYONE)
             and wider(self.projects, other.projects, ANY)
             and wider(self.permissions, other.permissions, ANY)
+            and wider(self.models, other.models, ANY)
+            and self.new_projects >= other.new_projects
+            and self.invitations >= other.invitations
             and parse_duration(self.max_duration) >= parse_duration(other.max_duration)
             and self.max_monthly_budget >= other.max_monthly_budget
         )
@@ -270,7 +304,7 @@ class Policy:
         """Whom to ask about this draft, or why it cannot be asked for."""
         concerned = [rule for rule in self.file.rule if rule.concerns(draft, facts)]
         if not concerned:
-            return Refuse("permission", "Policy has no rule that lets you ask for this here. Try another choice.")
+            return self._why_none(draft, facts)
         allowing = [rule for rule in concerned if _within(rule, draft)]
         if not allowing:
             return _too_much(concerned, draft)
@@ -285,6 +319,24 @@ class Policy:
         return Refuse(
             "permission", "Nobody could approve this: your profile names no manager, or you are the only approver."
         )
+
+    def _why_none(self, draft: Draft, facts: Facts) -> Refuse:
+        """On the field whose other choice would help."""
+        scope = draft.scope
+        mine = [rule for rule in self.rules_for(facts) if rule.provider == scope.provider]
+        if draft.wish is Wish.INVITATION:
+            return Refuse("project", "Policy has no rule that lets you ask to be invited here. Ask for a key instead.")
+        if scope.new_project and not any(rule.new_projects for rule in mine):
+            return Refuse(
+                "project", "Policy has no rule that lets you ask for a new project. Choose one that is there."
+            )
+        without = replace(draft, scope=replace(scope, models=()))
+        allowed = {model for rule in mine for model in rule.models}
+        if any(rule.concerns(replace(without, scope=replace(scope, models=rule.models)), facts) for rule in mine):
+            return Refuse(
+                "models", f"Choose among the models that policy allows here: {', '.join(sorted(allowed - {ANY}))}."
+            )
+        return Refuse("permission", "Policy has no rule that lets you ask for this here. Try another choice.")
 
 
 def _within(rule: Rule, draft: Draft) -> bool:

@@ -80,6 +80,10 @@ class Providers(Mapping[str, Provider]):
             usage_lag=provider.usage_lag,
         )
 
+    def meters(self, name: str) -> bool:
+        """Whether a budget can mean something there: the provider makes the key, or tells what was used with it."""
+        return bool({Ability.MINT, Ability.USAGE} & (self._adapters[name].abilities if name in self else set()))
+
     async def refresh(self) -> None:
         """Probes, all at once, those whose last answer is old or was never given."""
         now = self._clock()

@@ -1,6 +1,7 @@
 """Asking, deciding, cancelling."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -10,24 +11,72 @@ from bot.desk.bell import Bell
 from bot.desk.door import Door, unwelcome
 from bot.desk.errors import DraftRejected, NotAllowed, NotThere, ProviderAuth, ProviderError, Superseded
 from bot.desk.ids import new_id
-from bot.desk.model import AccessRequest, Actor, Decision, Draft, Grant, Home, Key, Notice, NoticeKind, Ruling, Story
-from bot.desk.offer import Ability, Project
+from bot.desk.model import (
+    AccessRequest,
+    Actor,
+    Decision,
+    Draft,
+    Grant,
+    Home,
+    Key,
+    Notice,
+    NoticeKind,
+    Ruling,
+    Story,
+    Wish,
+)
+from bot.desk.offer import Ability, Permission, Probe, Project
 from bot.desk.overview import Overview
-from bot.desk.policy import Refuse, Rule
+from bot.desk.policy import ANY, Refuse, Rule
 from bot.desk.ports import Clock, Directory, Provider, Random, Store, Transaction
 from bot.desk.providers import Providers, mints
 from bot.desk.states import GrantState, KeyState, RequestState
 
+PROJECT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{1,59}")  # of one that is to be made
+LEAST_BUDGET = 100  # cents a month
 SHOWN_AT_MOST = 20  # of my requests, and of an approver's queue; Slack's Home takes 100 blocks
 PENDING_AT_MOST = 200  # among which an approver's queue is looked for
 
 
 @dataclass(frozen=True, slots=True)
-class Menu:
-    """What a member may ask for: the providers by name, and the rules that admit this member."""
+class Choice:
+    """One provider that a member may ask at: what it can do now, and the rules that admit this member there."""
 
-    providers: tuple[Provider, ...]
+    provider: Provider
+    probe: Probe
     rules: tuple[Rule, ...]
+
+    @property
+    def invites(self) -> bool:
+        """Whether an invitation may be asked for instead of a key."""
+        return Ability.INVITE in self.probe.abilities and any(rule.invitations for rule in self.rules)
+
+    @property
+    def has_models(self) -> bool:
+        """Whether a key can be held to models."""
+        return Ability.MODELS in self.probe.abilities
+
+    @property
+    def makes_projects(self) -> bool:
+        """Whether a key may be asked for in a project that is made for it."""
+        return Ability.NEW_PROJECT in self.probe.abilities and any(rule.new_projects for rule in self.rules)
+
+    @property
+    def permissions(self) -> tuple[Permission, ...]:
+        """The presets that some rule lets this member ask for."""
+        allowed = {permission for rule in self.rules for permission in rule.permissions}
+        return tuple(one for one in self.provider.permissions if ANY in allowed or one.id in allowed)
+
+
+@dataclass(frozen=True, slots=True)
+class Menu:
+    """What a member may ask for, provider by provider; never empty."""
+
+    choices: tuple[Choice, ...]
+
+    def of(self, provider: str) -> Choice:
+        """The choice of this name, or the first: a form may be older than the policy."""
+        return next((choice for choice in self.choices if choice.provider.name == provider), self.choices[0])
 
 
 class Requests:
@@ -61,16 +110,33 @@ class Requests:
     async def menu(self, actor: Actor) -> Menu:
         """What this member may ask for. Raises `NotWelcome`, or `NotAllowed` when no rule admits them."""
         await self._door.admit(actor, to=Act.SUBMITTED, subject="a new request")
-        rules = tuple(self._approvers.policy.rules_for(await self._approvers.facts(actor.id)))
-        providers = tuple(self._providers[name] for name in dict.fromkeys(rule.provider for rule in rules))
-        if not providers:
+        return await self._menu(actor)
+
+    async def _menu(self, actor: Actor) -> Menu:
+        rules = self._approvers.policy.rules_for(await self._approvers.facts(actor.id))
+        choices = tuple(
+            Choice(
+                self._providers[name],
+                self._providers.known(name),
+                tuple(rule for rule in rules if rule.provider == name),
+            )
+            for name in dict.fromkeys(rule.provider for rule in rules)
+            if name in self._providers
+        )
+        if not choices:
             refusal = NotAllowed("Policy has no rule that lets you ask for a key. Your operator can add one.")
             raise await self._door.refuse(actor, refusal, to=Act.SUBMITTED, subject="a new request")
-        return Menu(providers, rules)
+        return Menu(choices)
 
     async def projects(self, provider: str) -> Sequence[Project]:
         """The projects a key can be asked for in. Raises `ProviderError`."""
         return await self._providers[provider].projects() if provider in self._providers else ()
+
+    async def models(self, provider: str, project: str) -> Sequence[str]:
+        """The models that a key of this project may be held to; none where the provider has no such limit."""
+        if not self._providers.can(provider, Ability.MODELS):
+            return ()
+        return await self._providers[provider].models(project=project)
 
     async def submit(self, actor: Actor, draft: Draft, *, origin: str) -> Story:
         """Asks. The same `origin` (the modal it came from) asks once, however often it is delivered.
@@ -78,9 +144,14 @@ class Requests:
         Raises `DraftRejected` on the field that policy or the provider does not accept, or when the form asked before,
         for something else; and `NotWelcome`.
         """
-        await self._door.admit(actor, to=Act.SUBMITTED, subject="a new request")
+        person = await self._door.admit(actor, to=Act.SUBMITTED, subject="a new request")
         if not draft.reason.strip():
             raise DraftRejected("reason", "Say in a sentence what the key is for.")
+        least = LEAST_BUDGET if draft.wish is Wish.KEY and self._providers.meters(draft.scope.provider) else 0
+        if draft.scope.monthly_budget_cents < least:
+            raise DraftRejected("monthly_budget_cents", "A budget is at least $1 a month.")
+        if draft.wish is Wish.INVITATION and person.email is None:
+            raise DraftRejected("project", "Slack shows the desk no mail address of yours, so nobody can be invited.")
         verdict = await self._approvers.verdict(actor.id, draft)
         if isinstance(verdict, Refuse):
             raise DraftRejected(verdict.field, verdict.because)
@@ -126,6 +197,8 @@ class Requests:
                 provider=draft.scope.provider,
                 project=draft.scope.project,
                 permission=draft.scope.permission,
+                models=" ".join(draft.scope.models),
+                wish=draft.wish,
                 monthly_budget_cents=draft.scope.monthly_budget_cents,
                 duration_seconds=int(draft.duration.total_seconds()),
                 rule=verdict.rule,
@@ -152,7 +225,8 @@ class Requests:
         if ruling is Ruling.DENY and not reason.strip():
             raise DraftRejected("reason", "Say why, so that they know what to ask for instead.")
 
-        brought = not self._providers.mints(request.draft.scope.provider)
+        invited = request.draft.wish is Wish.INVITATION
+        brought = not invited and not self._providers.mints(request.draft.scope.provider)
         depositors = await self._approvers.depositors(request, actor.id) if brought else ()
         now = self._clock()
 
@@ -166,8 +240,9 @@ class Requests:
                     request_id=request.id,
                     holder=request.requester,
                     draft=request.draft,
-                    state=GrantState.READY,
+                    state=GrantState.INVITING if invited else GrantState.READY,
                     created_at=now,
+                    due_at=now if invited else None,
                 )
                 if brought:
                     key = new_key(grant, KeyState.AWAITED, now, self._random)
@@ -270,10 +345,11 @@ class Requests:
         return Home(actor.id, mine=mine, queue=stories, overview=await self._overview.of(actor))
 
     async def _named(self, draft: Draft) -> Draft:
-        """The draft with the provider's names. Project and permission must be there at this moment: forms can be old."""
-        provider = self._providers[draft.scope.provider]
+        """The draft with the provider's names. All that it chose must be there at this moment: forms can be old."""
+        provider, scope = self._providers[draft.scope.provider], draft.scope
         try:
             projects = {project.id: project.name for project in await provider.projects()}
+            models = await self.models(provider.name, scope.project) if scope.models else ()
         except ProviderAuth:
             raise DraftRejected(
                 "provider", f"{provider.label} does not accept the desk's credential. Your operator can mend it."
@@ -282,18 +358,35 @@ class Requests:
             raise DraftRejected(
                 "provider", f"{provider.label} does not answer now. Nothing is lost: try again in a minute."
             ) from None
-        permissions = {permission.id: permission.label for permission in provider.permissions}
-        scope = draft.scope
-        if scope.project not in projects:
+        if scope.new_project is not None:
+            project_name = self._new_project(provider, scope.new_project, projects)
+        elif scope.project in projects:
+            project_name = projects[scope.project]
+        else:
             raise DraftRejected("project", f"This project is no longer there at {provider.label}. Choose another.")
-        if scope.permission not in permissions:
-            raise DraftRejected("permission", f"{provider.label} has no such permission. Choose another.")
-        return replace(
-            draft,
-            provider_name=provider.label,
-            project_name=projects[scope.project],
-            permission_name=permissions[scope.permission],
-        )
+        if unknown := [model for model in scope.models if model not in models]:
+            raise DraftRejected("models", f"{provider.label} offers no {unknown[0]!r} here. Choose another.")
+        if draft.wish is Wish.INVITATION:
+            if not self._providers.can(provider.name, Ability.INVITE):
+                raise DraftRejected("provider", f"{provider.label} cannot invite anybody. Ask for a key instead.")
+            permission_name = "Invitation"
+        else:
+            permissions = {permission.id: permission.label for permission in provider.permissions}
+            if scope.permission not in permissions:
+                raise DraftRejected("permission", f"{provider.label} has no such permission. Choose another.")
+            permission_name = permissions[scope.permission]
+        return replace(draft, provider_name=provider.label, project_name=project_name, permission_name=permission_name)
+
+    def _new_project(self, provider: Provider, name: str, projects: Mapping[str, str]) -> str:
+        if not self._providers.can(provider.name, Ability.NEW_PROJECT):
+            raise DraftRejected(
+                "project", f"{provider.label} lets the desk make no projects. Choose one that is there."
+            )
+        if not PROJECT_NAME.fullmatch(name):
+            raise DraftRejected("project", "A new project's name has 2 to 60 letters, digits, spaces, dots or dashes.")
+        if name.casefold() in {known.casefold() for known in projects.values()}:
+            raise DraftRejected("project", f"There is a project {name!r} already. Choose it from the list.")
+        return name
 
     def _notice(self, kind: NoticeKind, request: AccessRequest, recipient: str) -> Notice:
         return new_notice(kind, request.team, request.id, recipient, clock=self._clock, random=self._random)

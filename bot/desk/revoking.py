@@ -9,7 +9,7 @@ from bot.desk.approvers import Approvers
 from bot.desk.audit import Act
 from bot.desk.bell import Bell
 from bot.desk.errors import NotThere, ProviderError, Superseded, Unavailable
-from bot.desk.model import AccessRequest, Actor, Decision, Grant, Key, NoticeKind
+from bot.desk.model import NEW_PROJECT, AccessRequest, Actor, Decision, Grant, Key, NoticeKind
 from bot.desk.offer import Ability
 from bot.desk.ports import Clock, Random, Store, Transaction
 from bot.desk.providers import Providers
@@ -87,6 +87,8 @@ class Revoking:
             return None
         if key.mint_ended and key.handle:
             handles: Sequence[str] = [key.handle]
+        elif key.project.startswith(NEW_PROJECT):
+            handles = []  # its project's id is written down before any key is made in it
         else:
             handles = await provider.find(marker=key.marker, project=key.project)
         for handle in handles:

@@ -72,7 +72,7 @@ _GRANT: Mapping[State, frozenset[State]] = {
     GrantState.ISSUING: frozenset({GrantState.DELIVERING, GrantState.READY, GrantState.ENDING}),
     GrantState.DELIVERING: frozenset({GrantState.ACTIVE, GrantState.READY, GrantState.ISSUING, GrantState.ENDING}),
     GrantState.ACTIVE: frozenset({GrantState.ENDING}),
-    GrantState.INVITING: frozenset({GrantState.INVITED, GrantState.ENDED}),
+    GrantState.INVITING: frozenset({GrantState.INVITED, GrantState.ENDING, GrantState.ENDED}),
     GrantState.INVITED: frozenset({GrantState.ENDING}),
     GrantState.ENDING: frozenset({GrantState.ENDED}),
     GrantState.ENDED: frozenset(),

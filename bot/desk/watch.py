@@ -17,6 +17,7 @@ from bot.desk.bell import Bell
 from bot.desk.budgets import Budgets
 from bot.desk.errors import NotThere, Superseded, Unavailable, Undeliverable
 from bot.desk.grants import Grants
+from bot.desk.invitations import Invitations
 from bot.desk.model import Actor, Cause, Grant, Key, Link, Notice, NoticeKind
 from bot.desk.ports import Clock, Notifier, Random, Store, Transaction
 from bot.desk.providers import Providers
@@ -29,7 +30,7 @@ from bot.desk.switching import Switching
 
 log = logging.getLogger(__name__)
 
-Item = TypeVar("Item", Key, Notice)
+Item = TypeVar("Item", Grant, Key, Notice)
 
 STALLED_AFTER = timedelta(minutes=2)  # a mint still open then has lost its process; above any mint's patience
 BATCH = 100
@@ -52,6 +53,7 @@ class Watch:
         switching: Switching,
         budgets: Budgets,
         rounds: Rounds,
+        invitations: Invitations,
         notifier: Notifier,
         bell: Bell,
         clock: Clock,
@@ -65,6 +67,7 @@ class Watch:
         self._switching = switching
         self._budgets = budgets
         self._rounds = rounds
+        self._invitations = invitations
         self._notifier = notifier
         self._bell = bell
         self._clock = clock
@@ -72,7 +75,12 @@ class Watch:
         self._stopping = False
         self._stale_homes: set[Actor] = set()
         self._home_ear = asyncio.Event()
-        self._ears = ((bell.ear(), self.retire), (bell.ear(), self.deliver), (self._home_ear, self.redraw))
+        self._ears = (
+            (bell.ear(), self.retire),
+            (bell.ear(), self.invite),
+            (bell.ear(), self.deliver),
+            (self._home_ear, self.redraw),
+        )
 
     async def run(self) -> None:
         """Carries out, at each ring, what the acts before it left to do. Runs until `stop`, or until cancelled."""
@@ -179,6 +187,21 @@ class Watch:
                 await (self._switching if switched else self._revoking).carry_out(key)
         except Exception:
             log.exception("%s %s failed; its lease ends, and it is tried again", key.state, key.id)
+
+    async def invite(self) -> None:
+        """Sends the invitations that are to be sent, and withdraws those that are over."""
+
+        def lease(room: int, tx: Transaction) -> Sequence[Grant]:
+            return tx.lease_invitations(self._clock(), self._clock() + LEASE, room)
+
+        await self._each(lease, self._invite)
+
+    async def _invite(self, grant: Grant) -> None:
+        try:
+            with suppress(Superseded):  # it was taken back, or another process was faster
+                await self._invitations.carry_out(grant)
+        except Exception:
+            log.exception("the invitation of %s failed; its lease ends, and it is tried again", grant.id)
 
     async def deliver(self) -> None:
         """Posts, or brings up to date, every notice that is due."""

@@ -168,6 +168,8 @@ async def test_an_entry_says_who_did_what_when(world: World) -> None:
         "provider": "openai",
         "project": "proj_search",
         "permission": "chat",
+        "models": "",
+        "wish": "key",
         "monthly_budget_cents": 2500,
         "duration_seconds": 7 * 24 * 3600,
         "rule": "everyday keys",

@@ -284,8 +284,8 @@ async def test_another_teams_request_is_not_there(world: World) -> None:
 
 async def test_the_menu_offers_what_policy_lets_this_member_ask_for(world: World) -> None:
     """Leads see both rules, others one; whom the desk does not serve sees none."""
-    assert [rule.name for rule in (await world.requests.menu(BEN)).rules] == ["everyday keys"]
-    assert [rule.name for rule in (await world.requests.menu(CARA)).rules] == ["everyday keys", "all of it"]
+    assert [rule.name for rule in (await world.requests.menu(BEN)).of("openai").rules] == ["everyday keys"]
+    assert [rule.name for rule in (await world.requests.menu(CARA)).choices[0].rules] == ["everyday keys", "all of it"]
     with pytest.raises(NotWelcome):
         await world.requests.menu(GUEST)
 

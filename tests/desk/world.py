@@ -29,8 +29,9 @@ from bot.desk.model import (
     Secret,
     Session,
     Story,
+    Wish,
 )
-from bot.desk.offer import Ability, AppliedLimit, Enforcer, LimitKind, Permission, Probe, Project
+from bot.desk.offer import Ability, AppliedLimit, Enforcer, Invitation, LimitKind, Permission, Probe, Project
 from bot.desk.policy import load
 from bot.desk.ports import Provider
 from bot.desk.states import KeyState
@@ -58,6 +59,8 @@ permissions = ["chat"]
 approvers = ["{LEADS}", "manager"]
 max_duration = "30d"
 max_monthly_budget = 200
+new_projects = true
+invitations = true
 
 [[rule]]
 name = "all of it"
@@ -89,7 +92,7 @@ class Workspace:
             person.id: person
             for person in (
                 Person(ANA.id, TEAM, "Ana Ruiz"),
-                Person(BEN.id, TEAM, "Ben Okafor"),
+                Person(BEN.id, TEAM, "Ben Okafor", email="ben@acme.example"),
                 Person(CARA.id, TEAM, "Cara Lindqvist"),
                 Person(DEV.id, TEAM, "Dev Patel"),
                 Person(GUEST.id, TEAM, "Gus Guest", guest=True),
@@ -138,14 +141,14 @@ class Gate:
 
 
 class Vendor(Provider):
-    """A provider whose keys are kept in memory: handle to marker, of the living.
+    """A provider whose keys are kept in memory: handle to marker, of the living; and who is invited, to which project.
 
-    Each fault in `mint_faults` and `revoke_faults` meets one call; a mint that `lands` leaves its key all the same.
+    Each fault in `mint_faults`, `revoke_faults` and `invite_faults` meets one call; what `lands` is done all the same.
     """
 
     name = "openai"
     label = "OpenAI"
-    abilities = frozenset({Ability.MINT, Ability.REVOKE})
+    abilities = frozenset({Ability.MINT, Ability.REVOKE, Ability.MODELS, Ability.NEW_PROJECT, Ability.INVITE})
     permissions = (Permission("chat", "Chat completions"), Permission("all", "Everything"))
 
     def __init__(self) -> None:
@@ -156,14 +159,48 @@ class Vendor(Provider):
         self.mint_faults: list[Exception] = []
         self.revoke_faults: list[Exception] = []
         self.project_faults: list[Exception] = []
+        self.invite_faults: list[Exception] = []
         self.lands = False
+        self.invited: set[tuple[str, str]] = set()
+        self.made = [Project("proj_search", "search-prod")]
+        self.at_invite = Gate()
         self.at_mint = Gate()
 
     async def projects(self) -> Sequence[Project]:
         """One."""
         if self.project_faults:
             raise self.project_faults.pop(0)
-        return (Project("proj_search", "search-prod"),)
+        return self.made
+
+    async def models(self, *, project: str) -> Sequence[str]:
+        """Three."""
+        return ("large-1", "small-1", "small-2")
+
+    async def create_project(self, *, name: str, scope: Scope) -> Project:
+        """The one of that name, or a new one."""
+        if self.project_faults:
+            raise self.project_faults.pop(0)
+        found = [project for project in self.made if project.name == name]
+        if not found:
+            self.made.append(Project(f"proj_{len(self.made)}", name))
+        return found[0] if found else self.made[-1]
+
+    async def invite(self, *, email: str, project: str) -> Invitation:
+        """Waits at the gate, meets its fault, or lands."""
+        await self.at_invite.passed()
+        fault = self.invite_faults.pop(0) if self.invite_faults else None
+        if fault is None or self.lands:
+            self.invited.add((email, project))
+        if fault:
+            raise fault
+        return Invitation(f"invite {email}", email)
+
+    async def withdraw(self, *, invitation: Invitation, project: str) -> None:
+        """By handle or by mail address."""
+        if self.invite_faults:
+            raise self.invite_faults.pop(0)
+        email = invitation.handle.removeprefix("invite ") or invitation.email
+        self.invited.discard((email, project))
 
     def land(self, marker: str) -> str:
         """A key comes to be; its handle."""
@@ -247,11 +284,23 @@ class Slack:
 
 
 def draft(
-    *, days: int = 7, dollars: int = 25, permission: str = "chat", project: str = "proj_search", reason: str = "Evals"
+    *,
+    days: int = 7,
+    dollars: int = 25,
+    permission: str = "chat",
+    project: str = "proj_search",
+    reason: str = "Evals",
+    models: tuple[str, ...] = (),
 ) -> Draft:
     """An ask that policy allows to everybody, unless told otherwise."""
-    scope = Scope("openai", project, permission, dollars * 100)
+    scope = Scope("openai", project, permission, dollars * 100, models)
     return Draft(scope=scope, project_name="not believed", duration=timedelta(days=days), reason=reason)
+
+
+def invitation() -> Draft:
+    """An ask to be invited instead."""
+    scope = Scope("openai", "proj_search", "", 0)
+    return Draft(scope, "not believed", timedelta(), "To look at the dashboards", wish=Wish.INVITATION)
 
 
 def pieces(url: str) -> tuple[str, bytes]:
@@ -307,9 +356,9 @@ class World:
         """Submitted."""
         return await self.requests.submit(by, what or draft(), origin=new_id("v", os.urandom))
 
-    async def approved(self, by: Actor = BEN) -> Grant:
+    async def approved(self, by: Actor = BEN, what: Draft | None = None) -> Grant:
         """Submitted, and approved by a lead."""
-        story = await self.asked(by)
+        story = await self.asked(by, what)
         approver = DEV if by == CARA else CARA
         grant = (await self.requests.decide(approver, story.request.id, Ruling.APPROVE)).grant
         assert grant is not None
@@ -345,6 +394,7 @@ class World:
         self.clock.now += after
         await self.watch.reconcile()
         await self.watch.retire()
+        await self.watch.invite()
         await self.watch.deliver()
         await self.watch.redraw()
 

@@ -40,9 +40,10 @@ from benchmarks.load import ROOT, Ask
 from bot import slack as skin
 from bot.desk.audit import Act
 from bot.desk.model import AccessRequest, Draft, Notice, NoticeKind, Scope
+from bot.desk.offer import Probe
 from bot.desk.policy import load as load_policy
 from bot.desk.ports import Transaction
-from bot.desk.requests import Menu
+from bot.desk.requests import Choice, Menu
 from bot.desk.states import RequestState
 from bot.slack import views
 from storage.migrate import upgrade
@@ -667,7 +668,8 @@ def _bare(_: int, __: Path) -> Route:
 def _modal(far_port: int, _: Path) -> Route:
     app = _bolt(far_port)
     policy = load_policy(ANY_KEY, permissions={"openai": Vendor.permissions}, source="")
-    form = views.request_form(Menu((Vendor(),), tuple(policy.file.rule)))
+    vendor = Vendor()
+    form = views.request_form(Menu((Choice(vendor, Probe(vendor.abilities, ""), tuple(policy.file.rule)),)))
 
     @app.command("/apikey")
     async def open_form(ack: AsyncAck, body: dict[str, Any]) -> None:

@@ -34,6 +34,7 @@ SCOPES = {
     "usergroups:read": "to know who is in the user groups that the policy names",
     "users.profile:read": "to know a requester's manager",
     "users:read": "to refuse guests, bots and people who left, at every click",
+    "users:read.email": "to have a provider invite somebody at the mail address that Slack knows",
 }
 """The bot scopes of manifest.yml, and what each is for."""
 

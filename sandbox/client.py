@@ -292,20 +292,20 @@ class Member:
             "action",
             container=where.container,
             block_id=block["block_id"],
-            action_id=action_id,
+            action_id=element["action_id"],
             action={} if element["type"] == "button" else await self._state_of(where, element, value),
             **({"forged": True} if _forged else {}),
         )
 
     async def suggest(self, view: Message | View, action_id: str, query: str = "") -> list[Json]:
         """Types into an external select: the options that it offers."""
-        block, _ = _pick(view, action_id, None)
+        block, element = _pick(view, action_id, None)
         told = await self._sandbox.post(
             "suggest",
             **{"as": self.id},
             container=view.container,
             block_id=block["block_id"],
-            action_id=action_id,
+            action_id=element["action_id"],
             query=query,
         )
         groups = told.get("option_groups") or [told]
@@ -428,8 +428,11 @@ def _view(told: Json) -> View:
 
 
 def _pick(where: Message | View, action_id: str, value: str | None) -> tuple[Json, Json]:
-    """The one element that is meant."""
-    named = [(block, element) for block, element in elements(where.blocks) if element["action_id"] == action_id]
+    """The one element that is meant, by its action id; an input by its block id, too."""
+    found = list(elements(where.blocks))
+    named = [(block, element) for block, element in found if element["action_id"] == action_id] or [
+        (block, element) for block, element in found if block["type"] == "input" and block["block_id"] == action_id
+    ]
     if len(named) > 1 and value is not None:
         named = [found for found in named if found[1].get("value") == value]
     if len(named) == 1:

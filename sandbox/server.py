@@ -37,7 +37,15 @@ from sandbox.wire import Vendor
 from sandbox.workspace import Clock, Workspace
 
 HOST = "127.0.0.1"
-SCOPES = ("commands", "chat:write", "im:write", "users:read", "users.profile:read", "usergroups:read")
+SCOPES = (
+    "commands",
+    "chat:write",
+    "im:write",
+    "users:read",
+    "users:read.email",
+    "users.profile:read",
+    "usergroups:read",
+)
 ACK_SECONDS = 3.0
 SAVE_PAUSE, LONGEST_QUIET = 0.3, 3600.0
 UI = Path(__file__).parent / "ui"

@@ -86,6 +86,7 @@ class SlackDirectory:
             deleted=bool(user.get("deleted")),
             guest=bool(user.get("is_restricted") or user.get("is_ultra_restricted")),
             stranger=bool(user.get("is_stranger")) or home != self._team,
+            email=str(profile["email"]) if profile.get("email") else None,
         )
 
 

@@ -6,11 +6,11 @@ from datetime import timedelta
 from typing import Any
 
 from bot.desk.errors import DraftRejected
-from bot.desk.model import Draft, Scope
+from bot.desk.model import Draft, Scope, Wish
 from bot.desk.policy import parse_duration
 from bot.slack.text import plain
 from bot.slack.views.kit import ERROR_TEXT
-from bot.slack.views.modals import BUDGET, DURATION, PERMISSION, PROJECT, PROVIDER, REASON
+from bot.slack.views.request_form import BUDGET, DURATION, MODELS, PERMISSION, PROJECT, PROVIDER, REASON, WISH
 
 Errors = dict[str, str]
 """What is wrong, by the name of the field that it sits on."""
@@ -22,52 +22,81 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _FIELDS = {"monthly_budget_cents": BUDGET}
 
 
-def parse(values: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Draft | Errors:
+Values = Mapping[str, Mapping[str, Mapping[str, Any]]]
+"""A form's `state.values`: by block, by action."""
+
+
+def parse(values: Values) -> Draft | Errors:
     """The request form's `state.values` as a draft. Whether it may be asked for is policy's to say."""
     errors: Errors = {}
-    chosen = {field: _chosen(values, field) for field in (PROVIDER, PROJECT, PERMISSION)}
+    wished = wish(values)
+    needed = (PROVIDER, PROJECT, PERMISSION) if wished is Wish.KEY else (PROVIDER, PROJECT)
+    chosen = {field: _chosen(values, field) for field in needed}
     for field, value in chosen.items():
         if not value:
-            errors[field] = f"Choose a {'permission' if field == PERMISSION else field}."
+            errors[field] = f"Choose a {field}."
     duration, cents = timedelta(), 0
-    try:
-        duration = _duration(_typed(values, DURATION))
-    except ValueError as error:
-        errors[DURATION] = str(error)
-    try:
-        cents = _cents(_typed(values, BUDGET))
-    except ValueError as error:
-        errors[BUDGET] = str(error)
+    if wished is Wish.KEY:
+        try:
+            duration = _duration(_typed(values, DURATION))
+        except ValueError as error:
+            errors[DURATION] = str(error)
+        try:
+            cents = _cents(_typed(values, BUDGET)) if BUDGET in values else 0
+        except ValueError as error:
+            errors[BUDGET] = str(error)
     reason = _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", _typed(values, REASON))
     if not reason.strip():
         errors[REASON] = "Say in a sentence what the key is for."
     if errors:
         return errors
-    scope = Scope(chosen[PROVIDER], chosen[PROJECT], chosen[PERMISSION], cents)
+    models = tuple(dict.fromkeys(_many(values, MODELS))) if wished is Wish.KEY else ()
+    scope = Scope(chosen[PROVIDER], chosen[PROJECT], chosen.get(PERMISSION, ""), cents, models)
     # The label beside a chosen id is whatever a client sent; the desk asks the provider for the name.
-    return Draft(scope, project_name=scope.project, duration=duration, reason=reason)
+    return Draft(scope, project_name=scope.project, duration=duration, reason=reason, wish=wished)
 
 
-def reason(values: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+def wish(values: Values) -> Wish:
+    """What the form asks for: a key, unless it says otherwise."""
+    return Wish.INVITATION if _chosen(values, WISH) == Wish.INVITATION else Wish.KEY
+
+
+def provider(values: Values) -> str:
+    """The provider that is chosen in the form; empty where it says none."""
+    return _chosen(values, PROVIDER)
+
+
+def project(values: Values) -> str:
+    """The project that is chosen in the form; empty where it says none."""
+    return _chosen(values, PROJECT)
+
+
+def reason(values: Values) -> str:
     """What the form that denies says, as it can be stored."""
     return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", _typed(values, REASON))
 
 
-def rejected(error: DraftRejected) -> Errors:
-    """The desk's objection, on the field that it is about."""
-    return {_FIELDS.get(error.field, error.field): plain(error.because, ERROR_TEXT)}
+def rejected(error: DraftRejected, values: Values) -> Errors:
+    """The desk's objection, on the field that it is about; on the reason, where the form has no such field."""
+    field = _FIELDS.get(error.field, error.field)
+    return {field if field in values else REASON: plain(error.because, ERROR_TEXT)}
 
 
-def _input(values: Mapping[str, Mapping[str, Mapping[str, Any]]], field: str) -> Mapping[str, Any]:
-    return values.get(field, {}).get(field, {})
+def _input(values: Values, field: str) -> Mapping[str, Any]:
+    """The field's one element: its action may carry more than the field's name."""
+    return next(iter(values.get(field, {}).values()), {})
 
 
-def _typed(values: Mapping[str, Mapping[str, Mapping[str, Any]]], field: str) -> str:
+def _typed(values: Values, field: str) -> str:
     return str(_input(values, field).get("value") or "")
 
 
-def _chosen(values: Mapping[str, Mapping[str, Mapping[str, Any]]], field: str) -> str:
+def _chosen(values: Values, field: str) -> str:
     return str((_input(values, field).get("selected_option") or {}).get("value") or "")
+
+
+def _many(values: Values, field: str) -> list[str]:
+    return [str(one.get("value") or "") for one in _input(values, field).get("selected_options") or ()]
 
 
 def _duration(text: str) -> timedelta:

@@ -31,7 +31,7 @@ from bot.desk.errors import (
     Undeliverable,
 )
 from bot.desk.grants import Grants
-from bot.desk.model import Actor, Draft, Key, Ruling
+from bot.desk.model import Actor, Draft, Key, Ruling, Wish
 from bot.desk.ports import Notifier
 from bot.desk.requests import Menu, Requests
 from bot.desk.states import RequestState
@@ -42,8 +42,9 @@ from bot.slack.answers import Answers, Place
 from bot.slack.background import Background
 from bot.slack.sentences import SORRY, sentence
 from bot.slack.text import plain
-from bot.slack.views.kit import ERROR_TEXT, OPTIONS, option
-from bot.slack.views.modals import DENY_FORM, PROJECT, PROVIDER, REASON, REQUEST_FORM
+from bot.slack.views.kit import ERROR_TEXT
+from bot.slack.views.modals import DENY_FORM
+from bot.slack.views.request_form import MODELS, PERMISSION, PROJECT, PROVIDER, REASON, REQUEST_FORM, WISH
 from bot.slack.views.standing import (
     APPROVE,
     ASK,
@@ -100,8 +101,12 @@ def register(
     app.action(OPEN_KEY)(listeners.acknowledge)
     app.action(OPEN_DEPOSIT)(listeners.acknowledge)
     app.action(REVOKED_BY_HAND)(listeners.revoked_by_hand)
+    app.action(PROVIDER)(listeners.redraw_form)
+    app.action(_field(WISH))(listeners.redraw_form)
     app.action(ANYTHING)(listeners.unknown_action)
-    app.options(PROJECT)(listeners.suggest_projects)
+    app.options(_field(PROJECT))(listeners.suggest_projects)
+    app.options(_field(PERMISSION))(listeners.suggest_permissions)
+    app.options(_field(MODELS))(listeners.suggest_models)
     app.view(REQUEST_FORM)(listeners.submit)
     app.view(DENY_FORM)(listeners.deny)
     app.event("app_home_opened")(listeners.home_opened)
@@ -165,25 +170,44 @@ class _Listeners:
         menu = await self._requests.menu(actor)
         view_id = await self._answers.open(trigger_id, views.request_form(menu))
         if view_id:
-            self._background.start(self._look_for_projects(menu, view_id))
+            self._background.start(self._look_for_projects(menu, view_id, menu.choices[0].provider.name, Wish.KEY))
 
-    async def _look_for_projects(self, menu: Menu, view_id: str) -> None:
+    async def redraw_form(self, ack: AsyncAck, body: Body, context: AsyncBoltContext) -> None:
+        """Another provider, or another wish, was chosen in the form: its fields follow, what was typed stays."""
+        menu = await self._requests.menu(self._actor(context))
+        view, values = body["view"], body["view"]["state"]["values"]
+        provider, wish = forms.provider(values), forms.wish(values)
+        await self._answers.update(view["id"], views.request_form(menu, provider=provider, wish=wish))
+        await ack()
+        self._background.start(self._look_for_projects(menu, view["id"], provider, wish))
+
+    async def _look_for_projects(self, menu: Menu, view_id: str, provider: str, wish: Wish) -> None:
         """Has the projects at hand when the menu is opened; says so on the form where there will be none."""
-        for provider in menu.providers:
-            try:
-                await self._requests.projects(provider.name)
-            except ProviderError as error:
-                log.warning("projects at %s cannot be listed: %s", provider.name, error)
-                warning = f"{sentence(error, provider=provider.label)} Until then there are no projects to choose from."
-                await self._answers.update(view_id, views.request_form(menu, warning=warning))
-                return
+        asked = menu.of(provider).provider
+        try:
+            await self._requests.projects(asked.name)
+        except ProviderError as error:
+            log.warning("projects at %s cannot be listed: %s", asked.name, error)
+            warning = f"{sentence(error, provider=asked.label)} Until then there are no projects to choose from."
+            form = views.request_form(menu, provider=asked.name, wish=wish, warning=warning)
+            await self._answers.update(view_id, form)
 
-    async def suggest_projects(self, ack: AsyncAck, body: Body) -> None:
+    async def suggest_projects(self, ack: AsyncAck, body: Body, context: AsyncBoltContext) -> None:
         async with asyncio.timeout(SUGGESTION_SECONDS):
-            projects = await self._requests.projects(_provider(body.get("view") or {}))
-        query = str(body.get("value") or "").casefold()
-        found = [one for one in projects if query in one.name.casefold() or query in one.id.casefold()]
-        await ack(options=[option(one.name or one.id, one.id) for one in found[:OPTIONS]])
+            choice = (await self._requests.menu(self._actor(context))).of(_provider(body))
+            projects = await self._requests.projects(choice.provider.name)
+        await ack(options=views.project_options(choice, list(projects), _query(body)))
+
+    async def suggest_permissions(self, ack: AsyncAck, body: Body, context: AsyncBoltContext) -> None:
+        async with asyncio.timeout(SUGGESTION_SECONDS):
+            choice = (await self._requests.menu(self._actor(context))).of(_provider(body))
+        await ack(options=views.permission_options(choice, _query(body)))
+
+    async def suggest_models(self, ack: AsyncAck, body: Body) -> None:
+        project = forms.project((body.get("view") or {}).get("state", {}).get("values", {}))
+        async with asyncio.timeout(SUGGESTION_SECONDS):
+            models = await self._requests.models(_provider(body), project)
+        await ack(options=views.model_options(list(models), _query(body)))
 
     async def submit(self, ack: AsyncAck, body: Body, context: AsyncBoltContext) -> None:
         actor, view = self._actor(context), body["view"]
@@ -332,7 +356,7 @@ class _Listeners:
                 log.warning("no options can be offered: %s", type(error).__name__)
                 return BoltResponse(status=200, body={"options": []})
             case "view_submission":
-                return BoltResponse(status=200, body=self._on_form(error))
+                return BoltResponse(status=200, body=self._on_form(error, body))
             case "block_actions":
                 self._background.start(self._answers.say(Place.of(body), self._words(error)))
             case _ if "command" in body:
@@ -341,10 +365,10 @@ class _Listeners:
                 self._words(error)
         return BoltResponse(status=200, body="")
 
-    def _on_form(self, error: Exception) -> dict[str, Any]:
+    def _on_form(self, error: Exception, body: Body) -> dict[str, Any]:
         """What was typed stays where it is, unless there is nothing left to submit."""
         if isinstance(error, DraftRejected):
-            return {"response_action": "errors", "errors": forms.rejected(error)}
+            return {"response_action": "errors", "errors": forms.rejected(error, body["view"]["state"]["values"])}
         text = self._words(error)
         if isinstance(error, Superseded | NotThere):
             return {"response_action": "update", "view": views.problem_view(text)}
@@ -376,11 +400,22 @@ def _value(body: Body) -> str:
     return str(body["actions"][0].get("value") or "")
 
 
-def _provider(view: Mapping[str, Any]) -> str:
-    """The provider that the form has chosen, or that it came with."""
-    values = (view.get("state") or {}).get("values") or {}
-    chosen = values.get(PROVIDER, {}).get(PROVIDER, {}).get("selected_option")
-    if not chosen:
-        blocks = (block.get("element") or {} for block in view.get("blocks", ()) if block.get("block_id") == PROVIDER)
-        chosen = next((element.get("initial_option") for element in blocks), None)
-    return str((chosen or {}).get("value", ""))
+def _field(name: str) -> re.Pattern[str]:
+    """Action ids of a field whose choices are one provider's."""
+    return re.compile(rf"{name}(@.*)?")
+
+
+def _query(body: Body) -> str:
+    return str(body.get("value") or "")
+
+
+def _provider(body: Body) -> str:
+    """The provider whose options are wanted: the field's own, else the one that the form has chosen or came with."""
+    named = str(body.get("action_id") or "").partition("@")[2]
+    if named:
+        return named
+    view = body.get("view") or {}
+    if chosen := forms.provider(view.get("state", {}).get("values", {})):
+        return chosen
+    blocks = (block for block in view.get("blocks", ()) if block.get("block_id") == PROVIDER)
+    return str((next((block["element"].get("initial_option") for block in blocks), None) or {}).get("value", ""))

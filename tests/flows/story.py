@@ -116,6 +116,7 @@ class DepositStory:
 
 async def choose(page: Page, action_id: str, label: str) -> None:
     """Picks an option of a menu by what it says."""
-    box = page.locator(f'[data-testid="modal"] [data-action-id="{action_id}"]')
+    modal = '[data-testid="modal"]'
+    box = page.locator(f'{modal} [data-action-id="{action_id}"], {modal} [data-action-id^="{action_id}@"]')
     await box.click()
     await page.get_by_role("option", name=label).first.click()

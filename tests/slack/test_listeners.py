@@ -61,7 +61,7 @@ class TestAsking:
         assert (await flow.ben.click(home, "ask")).acknowledged
         form = await flow.ben.modal()
         assert form is not None
-        assert form.inputs == ["provider", "project", "permission", "duration", "budget", "reason"]
+        assert form.inputs == ["provider", "project", "permission", "models", "duration", "budget", "reason"]
 
 
 class TestDeciding:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from bot.desk.model import Home, NoticeKind, Story
-from bot.desk.offer import Permission
+from bot.desk.model import Home, NoticeKind, Story, Wish
+from bot.desk.offer import Ability, Permission, Probe, Project
 from bot.desk.policy import Rule
-from bot.desk.requests import Menu
+from bot.desk.requests import Choice, Menu
 from bot.desk.states import GrantState, KeyState
 from bot.slack import views
 from tests.slack import stories
@@ -180,53 +180,96 @@ def test_a_persons_words_cannot_pass_for_the_desks() -> None:
 class _Provider:
     """What the form needs of a provider."""
 
-    def __init__(self, count: int, label: str) -> None:
-        self.name, self.label = "openai", label
+    abilities = frozenset(Ability)
+
+    def __init__(self, count: int, label: str, name: str = "openai") -> None:
+        self.name, self.label = name, label
         self.permissions = [Permission(f"p{n}", f"Permission {n} {label}") for n in range(count)]
+
+
+WIDE = Rule(
+    name="all",
+    requesters=("everyone",),
+    provider="openai",
+    projects=("*",),
+    permissions=("*",),
+    approvers=("U0ANA",),
+    max_duration="365d",
+    max_monthly_budget=1_000_000,
+    default_duration="7d",
+    default_monthly_budget=25,
+)
+NARROW = WIDE.model_copy(update={"name": "narrow", "permissions": ("p1", "p2")})
+OPEN = WIDE.model_copy(update={"new_projects": True, "invitations": True})
+
+
+def choice(rule: Rule, *abilities: Ability, count: int = 3, label: str = "OpenAI", flaw: str | None = None) -> Choice:
+    """A provider that can do this now, and the one rule that admits the member there."""
+    provider: Any = _Provider(count, label)
+    return Choice(provider, Probe(frozenset(abilities), "ok", flaw), (rule,))
+
+
+def fields(form: Any) -> dict[str, Any]:
+    """The form's inputs by name."""
+    return {block["block_id"]: block["element"] for block in form["blocks"] if block["type"] == "input"}
 
 
 @pytest.mark.parametrize(("count", "label"), [(1, "OpenAI"), (150, "A very long label " * 10)])
 @pytest.mark.parametrize("warning", ["", "OpenAI cannot be reached right now. Try again in a minute."])
 def test_the_request_form(count: int, label: str, warning: str) -> None:
     """Fits Slack with one permission or with very many, and proposes what policy proposes."""
-    rule = Rule(
-        name="all",
-        requesters=("everyone",),
-        provider="openai",
-        projects=("*",),
-        permissions=("*",),
-        approvers=("U0ANA",),
-        max_duration="365d",
-        max_monthly_budget=1_000_000,
-        default_duration="7d",
-        default_monthly_budget=25,
-    )
-    provider: Any = _Provider(count, label)
-    form = views.request_form(Menu((provider,), (rule,)), warning=warning)
+    menu = Menu((choice(WIDE, Ability.MINT, count=count, label=label),))
+    form = views.request_form(menu, warning=warning)
     fits_view(form)
-    fields = {block["block_id"]: block["element"] for block in form["blocks"] if block["type"] == "input"}
-    assert list(fields) == ["provider", "project", "permission", "duration", "budget", "reason"]
-    assert fields["duration"]["initial_value"] == "7d"
-    assert fields["budget"]["initial_value"] == "25"
-    assert "max_length" not in fields["reason"]
+    there = fields(form)
+    assert list(there) == ["provider", "project", "permission", "duration", "budget", "reason"]
+    assert there["duration"]["initial_value"] == "7d"
+    assert there["budget"]["initial_value"] == "25"
+    assert "max_length" not in there["reason"]
+    assert len(views.permission_options(menu.choices[0], "")) == min(count, 100)
 
 
 def test_the_request_form_offers_only_what_policy_may_allow() -> None:
     """Permissions that no rule of the member names are not shown."""
-    narrow = Rule(
-        name="narrow",
-        requesters=("everyone",),
-        provider="openai",
-        projects=("*",),
-        permissions=("p1", "p2"),
-        approvers=("U0ANA",),
-        max_duration="7d",
-        max_monthly_budget=10,
-    )
-    provider: Any = _Provider(5, "OpenAI")
-    form = views.request_form(Menu((provider,), (narrow,)))
-    [permission] = [block for block in form["blocks"] if block.get("block_id") == "permission"]
-    assert [option["value"] for option in permission["element"]["options"]] == ["p1", "p2"]
+    offered = views.permission_options(choice(NARROW, Ability.MINT, count=5), "")
+    assert [option["value"] for option in offered] == ["p1", "p2"]
+    assert views.permission_options(choice(NARROW, Ability.MINT, count=5), "permission 2")[0]["value"] == "p2"
+
+
+def test_the_request_form_follows_the_provider() -> None:
+    """Models and an invitation are asked for where provider and policy have them; what is wrong there is said."""
+    able = choice(OPEN, *Ability, flaw="The admin key expires tomorrow. Mend: make another.")
+    form = views.request_form(Menu((able,)))
+    assert list(fields(form)) == [
+        "provider",
+        "wish",
+        "project",
+        "permission",
+        "models",
+        "duration",
+        "budget",
+        "reason",
+    ]
+    assert "The admin key expires tomorrow" in str(form["blocks"])
+    assert "wish" not in fields(views.request_form(Menu((choice(WIDE, *Ability),))))
+    invited = views.request_form(Menu((able,)), provider="openai", wish=Wish.INVITATION)
+    assert list(fields(invited)) == ["provider", "wish", "project", "reason"]
+    assert fields(invited)["wish"]["initial_option"]["value"] == "invitation"
+
+
+def test_a_new_project_is_offered_where_policy_allows_it() -> None:
+    """The name that was typed, unless there is one of that name, or it is none."""
+    there = [Project("proj_search", "search-prod")]
+
+    def offered(rule: Rule, query: str) -> list[str]:
+        return [one["value"] for one in views.project_options(choice(rule, *Ability), there, query)]
+
+    assert offered(OPEN, "search-dev") == ["new:search-dev"]
+    assert offered(OPEN, "search") == ["proj_search", "new:search"]
+    assert offered(OPEN, "Search-Prod") == ["proj_search"]
+    assert offered(OPEN, "") == ["proj_search"]
+    assert offered(OPEN, "<!channel>") == []
+    assert offered(WIDE, "search-dev") == []
 
 
 def test_times_are_shown_in_each_readers_own_zone() -> None:

@@ -23,10 +23,10 @@ from bot.slack.views.modals import (
     deny_form,
     handover_view,
     problem_view,
-    request_form,
     waiting_view,
 )
 from bot.slack.views.overview import provider_flaw
+from bot.slack.views.request_form import model_options, permission_options, project_options, request_form
 from bot.slack.views.usage import budget, my_usage, overspent
 
 __all__ = [
@@ -45,12 +45,15 @@ __all__ = [
     "home",
     "lapsed",
     "late",
+    "model_options",
     "my_usage",
     "note",
     "notice",
     "outcome",
     "overspent",
+    "permission_options",
     "problem_view",
+    "project_options",
     "provider_flaw",
     "receipt",
     "request_form",

@@ -81,14 +81,23 @@ def option(text: str, value: str) -> Block:
     return {"text": plain_text(text, OPTION_TEXT), "value": value}
 
 
-def entry(block_id: str, label: str, element: Block, *, hint: str = "") -> Block:
-    """A field of a form. Its block and its action bear the same name, the one that errors sit on."""
-    block = {
+def entry(
+    block_id: str, label: str, element: Block, *, hint: str = "", optional: bool = False, acts: bool = False
+) -> Block:
+    """A field of a form. Its block bears the name that errors sit on; so does its action, unless the element has one.
+
+    `acts`: a choice made in it is told to the desk at once.
+    """
+    block: Block = {
         "type": "input",
         "block_id": block_id,
         "label": plain_text(label, HEADER_TEXT),
         "element": {"action_id": block_id, **element},
     }
+    if optional:
+        block["optional"] = True
+    if acts:
+        block["dispatch_action"] = True
     if hint:
         block["hint"] = plain_text(hint, HEADER_TEXT)
     return block

@@ -1,7 +1,7 @@
 """Every message of the desk, made from its story as it is now."""
 
 from bot.desk.grants import LINK_LIVES
-from bot.desk.model import Handover, NoticeKind, Ruling, Story
+from bot.desk.model import Draft, Handover, NoticeKind, Ruling, Story
 from bot.desk.states import GrantState, RequestState
 from bot.slack.text import mention, money, name, quoted, span, when
 from bot.slack.views import standing
@@ -22,14 +22,8 @@ def approval_card(story: Story) -> Message:
     pending = request.state is RequestState.PENDING
     blocks = [
         section(f"*{who} asks for {asked}*"),
-        facts(
-            [
-                ("May do", standing.may_do(draft)),
-                ("Project", f"{name(draft.project_name)} (`{name(draft.scope.project, 80)}`)"),
-                ("Lives for", f"{span(draft.duration)}, from pick-up"),
-                ("Monthly budget", money(draft.scope.monthly_budget_cents)),
-            ]
-        ),
+        section(standing.in_words(draft, story.grant)),
+        facts(_terms(draft)),
         section(f"*Why*\n{quoted(draft.reason, standing.REASON_ON_CARD)}"),
     ]
     if story.limits:
@@ -52,6 +46,21 @@ def approval_card(story: Story) -> Message:
         if standing.alive(story.grant):
             blocks.append(actions(*standing.switch_on(story), standing.revoke(story)))
     return {"text": f"{_first_line(standing.decided(story))}: {asked} for {who}.", "blocks": blocks}
+
+
+def _terms(draft: Draft) -> list[tuple[str, str]]:
+    new = draft.scope.new_project is not None
+    shown = "will be made" if new else f"`{name(draft.scope.project, 80)}`"
+    project = ("Project", f"{name(draft.project_name)} ({shown})")
+    if standing.invited(draft):
+        return [project, ("At", name(draft.provider_name))]
+    budget = draft.scope.monthly_budget_cents
+    return [
+        ("May do", standing.may_do(draft)),
+        project,
+        ("Lives for", f"{span(draft.duration)}, from pick-up"),
+        *([("Monthly budget", money(budget))] if budget else []),
+    ]
 
 
 def receipt(story: Story) -> Message:
@@ -88,7 +97,7 @@ def outcome(story: Story) -> Message:
     hint = " Pick it up when you are ready." if story.grant and story.grant.state is GrantState.READY else ""
     return {
         "text": f"{approved}.{hint}",
-        "blocks": [section(f"*{approved}*\n{standing.terms(draft)}"), *_now(story)],
+        "blocks": [section(f"*{approved}*\n{standing.in_words(draft, story.grant)}"), *_now(story)],
     }
 
 
@@ -174,6 +183,8 @@ def revoked(story: Story) -> str:
     asked = standing.key_to(story.request.draft)
     if story.by_hand:
         return f"Done: a person is asked to revoke {asked} by hand. *It still works* until they say that they did."
+    if standing.invited(story.request.draft):
+        return f"Done: {asked} is being withdrawn."
     return f"Done: {asked} is being revoked at {_provider(story)}, within seconds as a rule."
 
 
@@ -208,6 +219,9 @@ def unknown_command(word: str) -> Message:
 
 
 def _until_then(story: Story, *, you: bool = False) -> str:
+    if standing.invited(story.request.draft):
+        whom = "you" if you else mention(story.request.requester)
+        return f"Then {_provider(story)} sends {whom} an invitation by mail."
     if story.making is not None:
         then = "you pick it up" if you else f"{mention(story.request.requester)} picks it up"
         return f"Then a person makes the key at {standing.at(story.request.draft)} and brings it, sealed; {then} here."

@@ -1,7 +1,7 @@
 """Where a request stands, in words, and the buttons that its state offers."""
 
 from bot.desk.grants import LINK_LIVES
-from bot.desk.model import Cause, Draft, Grant, Ruling, Story
+from bot.desk.model import Cause, Draft, Grant, Ruling, Story, Wish
 from bot.desk.offer import AppliedLimit, Enforcer, LimitKind
 from bot.desk.policy import DEPOSIT
 from bot.desk.states import GrantState, KeyState, RequestState
@@ -22,15 +22,16 @@ APPROVE, DENY, CANCEL, PICK_UP, REVOKE, ASK, OPEN_KEY, OPEN_DEPOSIT, REVOKED_BY_
 )
 """The action ids of the desk's buttons."""
 
+MODELS_SHOWN = 3
 REASON_ON_CARD = 2500
 REASON_IN_LIST = 300
 
 
 def key_to(draft: Draft) -> str:
-    """ "a key to search-prod at OpenAI", "a key for Mapbox" where it is a deposit of policy's own"""
+    """ "a key to search-prod at OpenAI", "an invitation to …"; "a key for Mapbox" where it is a deposit of policy's own"""
     if elsewhere(draft):
         return f"a key for {name(draft.project_name)}"
-    return f"a key to {name(draft.project_name)} at {name(draft.provider_name)}"
+    return f"{'an invitation' if invited(draft) else 'a key'} to {_where(draft)} at {name(draft.provider_name)}"
 
 
 def elsewhere(draft: Draft) -> bool:
@@ -45,18 +46,48 @@ def at(draft: Draft) -> str:
 
 def key_named(draft: Draft) -> str:
     """ "key to search-prod at OpenAI", after somebody's"""
-    return key_to(draft).removeprefix("a ")
+    return key_to(draft).partition(" ")[2]
+
+
+def invited(draft: Draft) -> bool:
+    """Whether it is about an invitation, not a key."""
+    return draft.wish is Wish.INVITATION
 
 
 def terms(draft: Draft) -> str:
-    """ "Chat completions · 7 days · $25 a month" """
+    """ "Chat completions with gpt-5-mini · 7 days · $25 a month" """
     scope = draft.scope
-    return f"{may_do(draft)} · {span(draft.duration)} · {money(scope.monthly_budget_cents)} a month"
+    if invited(draft):
+        return "An invitation to the provider's own organisation, in place of a key"
+    budget = [f"{money(scope.monthly_budget_cents)} a month"] if scope.monthly_budget_cents else []
+    return " · ".join([may_do(draft), span(draft.duration), *budget])
 
 
 def may_do(draft: Draft) -> str:
-    """The permission, in words."""
-    return name(draft.permission_name)
+    """The permission and the models, in words."""
+    models = draft.scope.models
+    shown = ", ".join(name(model, 60) for model in models[:MODELS_SHOWN])
+    more = f" and {len(models) - MODELS_SHOWN} more" if len(models) > MODELS_SHOWN else ""
+    return f"{name(draft.permission_name)}{f' with {shown}{more}' if models else ''}"
+
+
+def in_words(draft: Draft, grant: Grant | None = None) -> str:
+    """ "Can use Responses with gpt-5-mini in search-prod, at most $50 a month, until 22 Dec." """
+    if invited(draft):
+        return (
+            f"Joins *{_where(draft)}* at {name(draft.provider_name)} with the least role there, and makes keys there."
+        )
+    scope = draft.scope
+    budget = f", at most {money(scope.monthly_budget_cents)} a month" if scope.monthly_budget_cents else ""
+    until = (
+        f"until {when(grant.expires_at)}" if grant and grant.expires_at else f"for {span(draft.duration)} from pick-up"
+    )
+    return f"Can use {may_do(draft)} in *{_where(draft)}*{budget}, {until}."
+
+
+def _where(draft: Draft) -> str:
+    new = "the new project " if draft.scope.new_project is not None else ""
+    return f"{new}{name(draft.project_name)}"
 
 
 def limit(applied: AppliedLimit, draft: Draft) -> str:
@@ -199,6 +230,21 @@ def pick_up(grant: Grant) -> Block:
 
 def revoke(story: Story) -> Block:
     """The holder's and the approvers' button; it asks once more."""
+    grant = story.grant
+    if grant is not None and invited(grant.draft):
+        return button(
+            "Withdraw",
+            REVOKE,
+            grant.id,
+            style="danger",
+            confirm={
+                "title": plain_text("Withdraw the invitation?", 100),
+                "text": plain_text("Who accepted it is taken out of the project again.", 300),
+                "confirm": plain_text("Withdraw", 30),
+                "deny": plain_text("Keep it", 30),
+                "style": "danger",
+            },
+        )
     return button(
         "Revoke",
         REVOKE,
@@ -226,6 +272,8 @@ def _then(story: Story) -> str:
 
 def _ending(story: Story, grant: Grant) -> str:
     where = at(grant.draft)
+    if invited(grant.draft):
+        return f"The invitation is being withdrawn at {where}."
     if story.key and story.key.state is KeyState.BY_HAND:
         return f"*The key still works* until a person revokes it at {where}. Keydesk asked for that."
     return f"The key is being revoked at {where}."
@@ -264,11 +312,16 @@ def _ended(grant: Grant, *, you: bool = False) -> str:
         return f"Its budget for the month was used up{at}, and policy ends a key then."
     if grant.ended_because is Cause.VANISHED:
         return f"Somebody removed the key at {name(grant.draft.provider_name)}; the desk found it gone{at}."
+    done = "withdrew" if invited(grant.draft) else "revoked"
     if you and grant.ended_by == grant.holder:
-        return f"You revoked it{at}."
+        return f"You {done} it{at}."
+    if invited(grant.draft):
+        return f"Withdrawn by {mention(grant.ended_by or 'system')}{at}."
     return f"Revoked by {mention(grant.ended_by or 'system')}{at}."
 
 
 def _no_key_lives(story: Story) -> str:
+    if invited(story.request.draft):
+        return "Nobody is invited any more."
     lived = story.key and (story.key.handle or story.key.state is KeyState.REVOKED)
     return "The key is dead: calls with it are refused." if lived else "No key was made."

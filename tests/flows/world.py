@@ -76,6 +76,7 @@ class World:
     sweep: Callable[[], Awaitable[None]]
     http: httpx.AsyncClient
     team: str = TEAM
+    go_round: Callable[[], Awaitable[None]] | None = None
 
     @property
     def ana(self) -> Member:
@@ -175,12 +176,19 @@ class World:
         await self.sandbox.advance(by.total_seconds())
         await self.sweep()
 
-    async def call(self, key: str) -> httpx.Response:
-        """What the provider says to whoever shows this key."""
+    async def an_hour_later(self) -> None:
+        """Time passes, and the rounds at the providers are made."""
+        await self.pass_time(timedelta(hours=1))
+        assert self.go_round is not None
+        await self.go_round()
+
+    async def call(self, key: str, *, tokens: int | None = None) -> httpx.Response:
+        """What the provider says to whoever shows this key and wants so many tokens."""
+        most = {} if tokens is None else {"max_tokens": tokens}
         return await self.http.post(
             f"{self.servers.openai_url}/chat/completions",
             headers={"Authorization": f"Bearer {key}"},
-            json={"model": "gpt-5-mini", "messages": [{"role": "user", "content": "Say hello."}]},
+            json={"model": "gpt-5-mini", "messages": [{"role": "user", "content": "Say hello."}], **most},
         )
 
 
@@ -228,7 +236,9 @@ async def world(servers: Running, settings: Settings) -> AsyncIterator[World]:
     async with Sandbox(servers.base_url) as sandbox, httpx.AsyncClient(timeout=10) as http:
         await installed(sandbox, [settings])
         async with running(settings, clock=clock) as desk:
-            yield World(sandbox, servers, settings, clock, desk.store, desk.watch.reconcile, http)
+            yield World(
+                sandbox, servers, settings, clock, desk.store, desk.watch.reconcile, http, go_round=desk.watch.go_round
+            )
 
 
 async def installed(sandbox: Sandbox, desks: Sequence[Settings]) -> None:

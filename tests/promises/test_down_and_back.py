@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 
 from bot.desk.audit import Act
 from bot.desk.model import AccessRequest, Grant, Key, Notice, NoticeKind
 from bot.desk.retrying import LONGEST_RETRY
 from bot.desk.states import GrantState, KeyState, RequestState
 from bot.desk.watch import STALLED_AFTER
+from bot.slack import SocketMode
 from sandbox.client import Member, Snapshot, View
 from sandbox.server import ACK_SECONDS, Running
 from storage import store
@@ -45,7 +45,7 @@ def in_a_hurry() -> None:
     """Runs in the desk before it starts: what it waits for in real time does not take long."""
     patch = pytest.MonkeyPatch()
     patch.setattr(store, "LOCKED_MILLISECONDS", 200)
-    patch.setattr("app.AsyncSocketModeHandler", partial(AsyncSocketModeHandler, ping_interval=1))
+    patch.setattr("bot.slack.SocketMode", partial(SocketMode, ping_interval=1))
 
 
 @pytest.fixture

@@ -4,8 +4,21 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from bot.desk.model import AccessRequest, Cause, Decision, Draft, Grant, Handover, Key, Link, Ruling, Scope, Story
-from bot.desk.offer import AppliedLimit, Enforcer, LimitKind, Making
+from bot.desk.model import (
+    AccessRequest,
+    Cause,
+    Decision,
+    Draft,
+    Grant,
+    Handover,
+    Key,
+    Link,
+    Ruling,
+    Scope,
+    Spending,
+    Story,
+)
+from bot.desk.offer import AppliedLimit, Basis, Enforcer, LimitKind, Making
 from bot.desk.states import GrantState, KeyState, LinkState, RequestState
 
 NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
@@ -154,6 +167,18 @@ def brought(state: KeyState, draft: Draft = DRAFT, *, words: str = "Settings, AP
     )
 
 
+def spent(
+    micros: int, draft: Draft = DRAFT, *, key: KeyState = KeyState.LIVE, state: GrantState = GrantState.ACTIVE
+) -> Story:
+    """A key that used so much this month, in millionths of a dollar, and what became of it."""
+    story = granted(state, draft, by="system", because=Cause.OVERSPENT)
+    assert story.key is not None
+    month = NOW.date().replace(day=1)
+    spending = Spending(month, micros, 41, 123_456, 7_890, NOW.date(), Basis.ESTIMATED, NOW)
+    due_at = NOW + timedelta(days=8) if key is KeyState.DISABLED else None
+    return replace(story, key=replace(story.key, state=key, due_at=due_at), spending=spending)
+
+
 def handed_over(draft: Draft = DRAFT) -> Handover:
     """A pick-up done."""
     grant = granted(GrantState.DELIVERING, draft).grant
@@ -170,11 +195,15 @@ def every() -> Iterator[tuple[str, Story]]:
         yield f"denied-{words}", denied(draft, HOSTILE if words == "hostile" else "Not now")
         for state in GrantState:
             yield f"{state}-{words}", granted(state, draft)
+        for key in (KeyState.LIVE, KeyState.DISABLING, KeyState.DISABLED, KeyState.ENABLING):
+            yield f"spent-{key}-{words}", spent(26_000_000, draft, key=key)
     elsewhere = replace(DRAFT, scope=replace(DRAFT.scope, provider="deposit"))
     for brought_to in KeyState:
         yield f"brought-{brought_to}-plain", brought(brought_to)
         yield f"brought-{brought_to}-elsewhere", brought(brought_to, elsewhere)
         yield f"brought-{brought_to}-hostile", brought(brought_to, HOSTILE_DRAFT, words=HOSTILE)
+    yield "overspent", spent(26_000_000, key=KeyState.REVOKED, state=GrantState.ENDED)
+    yield "vanished", granted(GrantState.ENDED, because=Cause.VANISHED, by="system")
     yield "expired", granted(GrantState.ENDED, because=Cause.EXPIRED, by="system")
     yield "taken", granted(GrantState.ENDING, by="U0ANA")
     yield "never-made", replace(granted(GrantState.ENDED), key=None)

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
 
 from bot.desk.approvers import Approvers
 from bot.desk.audit import Act
@@ -11,7 +11,7 @@ from bot.desk.bell import Bell
 from bot.desk.errors import NotThere, ProviderError, Superseded, Unavailable
 from bot.desk.model import NEW_PROJECT, AccessRequest, Actor, Decision, Grant, Key, NoticeKind
 from bot.desk.offer import Ability
-from bot.desk.ports import Clock, Random, Store, Transaction
+from bot.desk.ports import Clock, Provider, Random, Store, Transaction
 from bot.desk.providers import Providers
 from bot.desk.requests import new_notice
 from bot.desk.retrying import wait_before
@@ -52,7 +52,13 @@ class Revoking:
         """
         now = self._clock()
         try:
-            handles = await self._revoke(key)
+            handles = await self._handles(key)
+            known = " ".join(handles or ())
+            if known and known != key.handle:
+                # Written down before it is revoked: after a crash it must not pass for one that never was.
+                key = await self._store.write(partial(self._found, key, known, now))
+            for handle in handles or ():
+                await self._provider(key).revoke(handle=handle, project=key.project)
             ask = await self._whom_to_ask(key) if handles is None else None
         except (ProviderError, Unavailable) as error:
             wait = wait_before(key.attempts, error)
@@ -69,31 +75,46 @@ class Revoking:
             if ask is not None:
                 self._leave_to_people(tx, key, ask, now)
             else:
-                self._write_down(tx, key, handles or (), now)
+                self._write_down(tx, key, now)
 
         await self._store.write(write_down)
         self._bell.ring()
 
-    async def _revoke(self, key: Key) -> Sequence[str] | None:
-        """The handles that were revoked; none where nothing bears the marker; None where only a person can revoke it."""
+    def _provider(self, key: Key) -> Provider:
         provider = self._providers.get(key.provider)
+        if provider is None:
+            raise ProviderError(f"provider {key.provider} is not set up")
+        return provider
+
+    async def _handles(self, key: Key) -> Sequence[str] | None:
+        """What there is to revoke: nothing where nothing bears the marker, None where only a person can revoke it."""
         # A value that somebody brought, and of which the provider could not tell which key it is.
         unknown = key.mint_ended and not key.handle
-        if provider is None:
-            if unknown:
-                return None
-            raise ProviderError(f"provider {key.provider} is not set up")
+        if unknown and self._providers.get(key.provider) is None:
+            return None
+        provider = self._provider(key)
         if Ability.REVOKE not in provider.abilities or (unknown and Ability.LIST not in provider.abilities):
             return None
         if key.mint_ended and key.handle:
-            handles: Sequence[str] = [key.handle]
-        elif key.project.startswith(NEW_PROJECT):
-            handles = []  # its project's id is written down before any key is made in it
-        else:
-            handles = await provider.find(marker=key.marker, project=key.project)
-        for handle in handles:
-            await provider.revoke(handle=handle, project=key.project)
+            return key.handle.split()
+        if key.project.startswith(NEW_PROJECT):
+            return []  # its project's id is written down before any key is made in it
+        handles = await provider.find(marker=key.marker, project=key.project)
         return None if unknown and not handles else handles
+
+    def _found(self, key: Key, known: str, now: datetime, tx: Transaction) -> Key:
+        self._as_it_was(tx, key)
+        tx.record(
+            team=key.team,
+            at=now,
+            actor=Actor.system(key.team).id,
+            act=Act.FOUND,
+            subject=key.id,
+            grant=key.grant_id,
+            provider=key.provider,
+            handle=known,
+        )
+        return tx.move(key, handle=known)
 
     async def _whom_to_ask(self, key: Key) -> Sequence[str]:
         """Who is to revoke it by hand: its depositors, or whoever else could be; else the channel of approvals."""
@@ -136,20 +157,23 @@ class Revoking:
             asked=" ".join(people),
         )
 
-    def _write_down(self, tx: Transaction, key: Key, handles: Sequence[str], now: datetime) -> None:
+    def _write_down(self, tx: Transaction, key: Key, now: datetime) -> None:
         self._as_it_was(tx, key)
-        done: dict[str, Any] = {"team": key.team, "at": now, "actor": Actor.system(key.team).id, "subject": key.id}
-        about: dict[str, Any] = {"grant": key.grant_id, "provider": key.provider}
-        known = " ".join(handles) or key.handle
-        if not key.mint_ended:
-            if handles:
-                tx.record(**done, act=Act.FOUND, **about, handle=known)
-            if now < key.intended_at + QUARANTINE:
-                tx.move(key, handle=known, due_at=now + LOOK_AGAIN, attempts=key.attempts + 1)
-                return
-        outcome, act = (KeyState.REVOKED, Act.REVOKED) if known else (KeyState.VOID, Act.VOIDED)
-        tx.move(key, outcome, handle=known, due_at=None)
-        tx.record(**done, act=act, **about, handle=known or "")
+        if not key.mint_ended and now < key.intended_at + QUARANTINE:
+            tx.move(key, due_at=now + LOOK_AGAIN, attempts=key.attempts + 1)
+            return
+        outcome, act = (KeyState.REVOKED, Act.REVOKED) if key.handle else (KeyState.VOID, Act.VOIDED)
+        tx.move(key, outcome, due_at=None)
+        tx.record(
+            team=key.team,
+            at=now,
+            actor=Actor.system(key.team).id,
+            act=act,
+            subject=key.id,
+            grant=key.grant_id,
+            provider=key.provider,
+            handle=key.handle or "",
+        )
         close(tx, key, now)
 
     def _as_it_was(self, tx: Transaction, key: Key) -> None:

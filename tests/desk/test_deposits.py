@@ -276,6 +276,25 @@ async def test_the_desk_revokes_what_it_can_find(
     assert bool(desk.console.revoked) is (comes_to is KeyState.REVOKED)
 
 
+async def test_one_that_was_found_and_revoked_just_before_a_crash_is_nobodys_task(
+    desk: Depositing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by its name, its handle is written down before it is revoked: afterwards nothing bears the name."""
+    desk.console.recognises = False
+    revoke = desk.console.revoke
+
+    async def revoke_and_die(*, handle: str, project: str) -> None:
+        await revoke(handle=handle, project=project)
+        raise RuntimeError("died")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(desk.console, "revoke", revoke_and_die)
+        key = await ended(desk, named=True)
+    assert (key.state, [key.handle]) == (KeyState.REVOKING, desk.console.revoked)
+    await desk.sweep(3 * MINUTE)
+    assert (await desk.key(key.id)).state is KeyState.REVOKED
+
+
 async def test_expiry_is_a_task_for_people_too(desk: Depositing) -> None:
     """A deposit of policy's own kind runs its time: whoever approved is asked, as the rule names nobody."""
     key, _ = await desk.rested("deposit")

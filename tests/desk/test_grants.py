@@ -234,6 +234,28 @@ async def test_a_twin_that_lands_after_the_first_was_found_is_found_too(world: W
     assert (acts.count(Act.FOUND), acts.count(Act.REVOKED), acts.count(Act.ENDED)) == (2, 1, 1)
 
 
+async def test_a_key_that_was_found_and_revoked_just_before_a_crash_is_not_called_void(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its handle is written down before it is revoked: nothing bears its marker afterwards, and yet it was."""
+    grant = await world.approved()
+    world.vendor.mint_faults.append(OutcomeUnknown("time-out"))
+    world.vendor.lands = True
+    with pytest.raises(OutcomeUnknown):
+        await world.delivering(grant)
+    key = (await world.keys(grant))[0]
+    (handle,) = world.vendor.living
+    with monkeypatch.context() as patched:
+        patched.setattr(world.vendor, "revoke", world.vendor.revoke_and_die)
+        await world.sweep()
+    assert (world.vendor.living, world.vendor.revoked) == ({}, [handle])
+    assert ((await world.key(key.id)).state, (await world.key(key.id)).handle) == (KeyState.REVOKING, handle)
+    await world.sweep(after=revoking.QUARANTINE)
+    assert (await world.key(key.id)).state is KeyState.REVOKED
+    acts = await world.acts()
+    assert (acts.count(Act.FOUND), acts.count(Act.REVOKED), acts.count(Act.VOIDED)) == (1, 1, 0)
+
+
 async def test_a_late_answer_is_not_written_over(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The mint's answer comes while the marker is looked for: its handle is revoked, and nothing is called void."""
     grant = await world.approved()

@@ -232,6 +232,11 @@ class Vendor(Provider):
         self.living.pop(handle, None)
         self.revoked.append(handle)
 
+    async def revoke_and_die(self, *, handle: str, project: str) -> None:
+        """The key is gone, and nothing after it is done: as a crash right after the call."""
+        await Vendor.revoke(self, handle=handle, project=project)
+        raise RuntimeError("died")
+
     def applied_limits(self, *, scope: Scope, lifetime: timedelta) -> tuple[AppliedLimit, ...]:
         """One."""
         return (AppliedLimit(LimitKind.EXPIRY, "expires in time", Enforcer.DESK),)

@@ -41,6 +41,7 @@ from bot import slack as skin
 from bot.desk.audit import Act
 from bot.desk.model import AccessRequest, Draft, Notice, NoticeKind, Scope
 from bot.desk.offer import Probe
+from bot.desk.policy import Policy
 from bot.desk.policy import load as load_policy
 from bot.desk.ports import Transaction
 from bot.desk.requests import Choice, Menu
@@ -48,7 +49,6 @@ from bot.desk.states import RequestState
 from bot.slack import views
 from storage.migrate import upgrade
 from storage.store import SqlStore
-from tests.web.world import POLICY as ANY_KEY
 from tests.web.world import Vendor
 
 HOST = "127.0.0.1"
@@ -72,6 +72,14 @@ max_monthly_budget = 200
 default_duration = "7d"
 default_monthly_budget = 25
 """
+
+
+def any_key() -> Policy:
+    """The same with any permission: for vendors who are played, and have their own."""
+    permissions = {"openai": Vendor.permissions}
+    everything = re.sub(r"permissions = .*", 'permissions = ["*"]', POLICY)
+    return load_policy(everything, permissions=permissions, source="")
+
 
 TIERS = {
     "chat.update": 50,
@@ -667,7 +675,7 @@ def _bare(_: int, __: Path) -> Route:
 
 def _modal(far_port: int, _: Path) -> Route:
     app = _bolt(far_port)
-    policy = load_policy(ANY_KEY, permissions={"openai": Vendor.permissions}, source="")
+    policy = any_key()
     vendor = Vendor()
     form = views.request_form(Menu((Choice(vendor, Probe(vendor.abilities, ""), tuple(policy.file.rule)),)))
 

@@ -44,7 +44,6 @@ from bot.desk import envelope
 from bot.desk.assembly import assemble
 from bot.desk.ids import new_id
 from bot.desk.model import AccessRequest, Actor, Context, Draft, Grant, Key, Person, Scope
-from bot.desk.policy import load as load_policy
 from bot.desk.ports import Directory, Transaction
 from bot.desk.states import GrantState, KeyState, RequestState
 from bot.web.sessions import open_session
@@ -52,7 +51,7 @@ from storage.migrate import upgrade
 from storage.rows import table, to_row
 from storage.store import SqlStore
 from storage.transaction import SqlTransaction
-from tests.web.world import POLICY, VALUE, Silence, Vendor
+from tests.web.world import VALUE, Silence, Vendor
 
 T = TypeVar("T")
 
@@ -147,7 +146,7 @@ async def _serve(url: str, port: int, *, grouped: bool, slack_port: int) -> None
         store=store,
         directory=directory,
         notifier=Silence(),
-        policy=load_policy(POLICY, permissions={"openai": Vendor.permissions}, source=""),
+        policy=desks.any_key(),
         providers={"openai": Vendor()},
         clock=clock,
         random=os.urandom,

@@ -5,7 +5,8 @@ import shlex
 from pathlib import Path
 
 from bot.desk.errors import KekFlaw
-from bot.desk.vault import KekSource
+from bot.desk.model import Secret
+from bot.desk.vault import Hidden, KekSource
 from bot.settings import Settings
 
 PATIENCE = 15.0  # seconds for a command: a secret manager in the cloud answers within a few
@@ -23,22 +24,22 @@ def source(settings: Settings) -> KekSource | None:
     if settings.kek is not None:
         given = settings.kek
 
-        async def read() -> str:
-            return given.get_secret_value()
+        async def read() -> Secret:
+            return Secret(given.get_secret_value())
 
         return read
     return None
 
 
-async def _from_file(file: Path) -> str:
+async def _from_file(file: Path) -> Secret:
     try:
-        return await asyncio.to_thread(file.read_text, encoding="ascii")
+        return Secret(await asyncio.to_thread(file.read_text, encoding="ascii"))
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not text"
         raise KekFlaw(f"KEK_FILE cannot be read: {why}. Mend: its path, and who may read it") from None
 
 
-async def _from_command(command: list[str]) -> str:
+async def _from_command(command: list[str]) -> Secret:
     """What it prints. What it says of errors goes to the desk's own stderr, for the operator."""
     mend = "Mend: run KEK_COMMAND by hand; it prints the KEKs, one a line, and exits with 0"
     try:
@@ -49,7 +50,7 @@ async def _from_command(command: list[str]) -> str:
         raise KekFlaw(f"KEK_COMMAND does not start: {error.strerror}. {mend}") from None
     try:
         async with asyncio.timeout(PATIENCE):
-            told, _ = await process.communicate()
+            told = Hidden((await process.communicate())[0])
     except TimeoutError:
         raise KekFlaw(f"KEK_COMMAND did not end within {PATIENCE:.0f} seconds. {mend}") from None
     finally:
@@ -59,6 +60,6 @@ async def _from_command(command: list[str]) -> str:
     if process.returncode != 0:
         raise KekFlaw(f"KEK_COMMAND exits with {process.returncode}. {mend}")
     try:
-        return told[:LARGEST].decode("ascii")
+        return Secret(told[:LARGEST].decode("ascii"))
     except UnicodeDecodeError:
         raise KekFlaw(f"KEK_COMMAND prints what is not text. {mend}") from None

@@ -324,28 +324,27 @@ def _meter(record: ProviderKey) -> str:
 
 
 def _fingerprint(secret: Secret) -> str:
-    value = secret.expose()
-    return f"…{value[-4:]}" if len(value) >= 4 * SHORTEST else "…"
+    return f"…{secret.expose()[-4:]}" if len(secret.expose()) >= 4 * SHORTEST else "…"
 
 
 def _plausible(secret: Secret, provider: Provider, key: Key) -> Secret:
     """The value, without what a paste brings along. Raises `DepositRejected` for what cannot be a key."""
-    value = secret.expose().strip()
-    prefix = provider.making(key.project).prefix
-    if not value:
+    secret = Secret(secret.expose().strip())  # never as a plain text in a variable: an error's report would show it
+    prefix, length = provider.making(key.project).prefix, len(secret.expose())
+    if not length:
         raise DepositRejected("There is nothing here yet. Paste the key.")
-    if value == key.marker:
+    if secret.expose() == key.marker:
         raise DepositRejected("This is the name that the key should have. Paste the key itself.")
-    if len(value) > LONGEST:
+    if length > LONGEST:
         raise DepositRejected(f"This is too long to be a key: at most {LONGEST:,} characters are taken.")
-    if re.search(r"\s", value):
+    if re.search(r"\s", secret.expose()):
         raise DepositRejected("There is a space or a line break inside. Paste the key alone, whole.")
-    if not re.fullmatch(r"[!-~]+", value):
+    if not re.fullmatch(r"[!-~]+", secret.expose()):
         raise DepositRejected(
             "There are characters here that keys do not have. Was it copied while it was masked (•••)?"
         )
-    if len(value) < SHORTEST:
+    if length < SHORTEST:
         raise DepositRejected("This is too short to be a key. Was it copied whole?")
-    if prefix and not value.startswith(prefix):
+    if not secret.expose().startswith(prefix):
         raise DepositRejected(f"A key of {provider.label} starts with {prefix}. This one does not.")
-    return Secret(value)
+    return secret

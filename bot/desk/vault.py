@@ -15,7 +15,7 @@ import binascii
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 from cryptography.exceptions import InvalidTag
@@ -48,8 +48,19 @@ SUITE = Suite(KEM.P256, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 T = TypeVar("T")
 
-KekSource = Callable[[], Awaitable[str]]
+KekSource = Callable[[], Awaitable[Secret]]
 """Reads the operator's KEKs anew, as text. Raises `KekFlaw`."""
+
+
+class Hidden(Unwritten, bytes):
+    """The bytes of a key. Hides in `repr` and `str`, so that no report of an error's locals shows them."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "Hidden(…)"
+
+    __str__ = __repr__
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +68,7 @@ class Kek(Unwritten):
     """A key-encryption key. `name` is a short hash of it, which may be shown."""
 
     name: str
-    raw: bytes = field(repr=False)
+    raw: Hidden
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +133,7 @@ class Vault:
             raise EnvelopeDamaged("the KEK that it was sealed to is gone")
         info = bound_to("delivery", place, kek, depositor)
         try:
-            value = SUITE.decrypt(sealed, _private_key(found, place.key), info=info)
-            return Secret(value.decode())
+            return Secret(SUITE.decrypt(sealed, _private_key(found, place.key), info=info).decode())
         except (InvalidTag, ValueError):
             raise EnvelopeDamaged("the bytes or the context were changed") from None
 
@@ -132,7 +142,7 @@ class Vault:
     async def wrapped(self, secret: Secret, place: Place) -> tuple[bytes, str]:
         """The value at rest, under a DEK of its own, and the name of the KEK that wraps it. Raises `Unavailable`."""
         kek = await _usable(self.first())
-        dek, nonce = self._random(32), self._random(NONCE_BYTES)
+        dek, nonce = Hidden(self._random(32)), self._random(NONCE_BYTES)
         body = nonce + AESGCM(dek).encrypt(nonce, secret.expose().encode(), bound_to("value", place))
         return bytes([VERSION]) + self._wrap(dek, kek, place) + body, kek.name
 
@@ -159,7 +169,7 @@ class Vault:
             raise EnvelopeDamaged("the bytes or the context were changed") from None
         return bytes([VERSION]) + self._wrap(dek, new, place) + sealed[1 + WRAPPED_BYTES :]
 
-    def _wrap(self, dek: bytes, kek: Kek, place: Place) -> bytes:
+    def _wrap(self, dek: Hidden, kek: Kek, place: Place) -> bytes:
         nonce = self._random(NONCE_BYTES)
         return nonce + AESGCM(_derive(kek, INFO_WRAP, 32)).encrypt(nonce, dek, bound_to("dek", place, kek.name))
 
@@ -175,17 +185,14 @@ async def _usable(asked: Awaitable[T]) -> T:
         ) from None
 
 
-def parsed(text: str) -> Mapping[str, Kek]:
+def parsed(text: Secret) -> Mapping[str, Kek]:
     """The KEKs of a source, by name, the one that wraps first. Raises `KekFlaw`, which repeats nothing of the text."""
-    lines = [line for line in re.split(r"[\s,]+", text.strip()) if line]
+    lines = [Secret(line) for line in re.split(r"[\s,]+", text.expose().strip()) if line]
     if not lines:
         raise KekFlaw("the KEK is empty. Mend: openssl rand -base64 32")
     keks: dict[str, Kek] = {}
     for number, line in enumerate(lines, start=1):
-        try:
-            raw = base64.b64decode(line.replace("-", "+").replace("_", "/"), validate=True)
-        except (binascii.Error, ValueError):
-            raw = b""
+        raw = _decoded(line)
         if len(raw) != KEK_BYTES:
             raise KekFlaw(
                 f"line {number} of the KEK is not base64 of {KEK_BYTES} bytes. Mend: openssl rand -base64 {KEK_BYTES}"
@@ -195,24 +202,31 @@ def parsed(text: str) -> Mapping[str, Kek]:
     return keks
 
 
+def _decoded(line: Secret) -> Hidden:
+    try:
+        return Hidden(base64.b64decode(line.expose().replace("-", "+").replace("_", "/"), validate=True))
+    except (binascii.Error, ValueError):
+        return Hidden(b"")
+
+
 def bound_to(what: str, place: Place, *more: str) -> bytes:
     """What a ciphertext is bound to: what it is, where it belongs, and what else."""
     return encoded("keydesk-deposit/1", what, place.team, place.grant, place.key, *more)
 
 
-def _unwrap(sealed: bytes, kek: Kek, place: Place) -> bytes:
+def _unwrap(sealed: bytes, kek: Kek, place: Place) -> Hidden:
     if len(sealed) < 1 + WRAPPED_BYTES + NONCE_BYTES + TAG_BYTES or sealed[0] != VERSION:
         raise ValueError("not a deposit of version 1")
     wrapped = sealed[1 : 1 + WRAPPED_BYTES]
     wrapping = AESGCM(_derive(kek, INFO_WRAP, 32))
-    return wrapping.decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], bound_to("dek", place, kek.name))
+    return Hidden(wrapping.decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], bound_to("dek", place, kek.name)))
 
 
 def _private_key(kek: Kek, key_id: str) -> ec.EllipticCurvePrivateKey:
     """The recipient's key of one deposit: every process has it that has the KEK, and nothing of it is stored."""
-    seed = int.from_bytes(_derive(kek, INFO_RECIPIENT + key_id.encode(), P256_SEED_BYTES))
-    return ec.derive_private_key(seed % (P256_ORDER - 1) + 1, ec.SECP256R1())
+    seed = _derive(kek, INFO_RECIPIENT + key_id.encode(), P256_SEED_BYTES)
+    return ec.derive_private_key(int.from_bytes(seed) % (P256_ORDER - 1) + 1, ec.SECP256R1())
 
 
-def _derive(kek: Kek, info: bytes, length: int) -> bytes:
-    return HKDF(algorithm=SHA256(), length=length, salt=None, info=info).derive(kek.raw)
+def _derive(kek: Kek, info: bytes, length: int) -> Hidden:
+    return Hidden(HKDF(algorithm=SHA256(), length=length, salt=None, info=info).derive(kek.raw))

@@ -122,8 +122,8 @@ class Keks:
 
     text: str = FIRST
 
-    async def __call__(self) -> str:
-        return self.text
+    async def __call__(self) -> Secret:
+        return Secret(self.text)
 
 
 class Depositing(World):

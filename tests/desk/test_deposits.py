@@ -18,7 +18,7 @@ from bot.desk.errors import (
     Superseded,
     Unavailable,
 )
-from bot.desk.model import Actor, Cause, Key, NoticeKind, Session
+from bot.desk.model import Actor, Cause, Key, NoticeKind, Secret, Session
 from bot.desk.offer import Ability
 from bot.desk.states import GrantState, KeyState, LinkState
 from bot.desk.vault import Vault, parsed
@@ -364,7 +364,7 @@ async def test_a_page_opened_before_a_rotation(desk: Depositing) -> None:
     await fresh.deposits.deposit(page, key.id, bytes_, task.recipient.kek)
     stored = await desk.store.read(lambda tx: tx.deposit(key.team, key.id))
     assert stored is not None
-    assert stored.kek == next(iter(parsed(SECOND)))
+    assert stored.kek == next(iter(parsed(Secret(SECOND))))
 
 
 async def test_rotation_under_load_loses_nothing(store: SqlStore, database_url: str) -> None:
@@ -422,7 +422,7 @@ async def test_a_rotation_names_the_kek_that_is_missing(desk: Depositing) -> Non
     await desk.rested()
     desk.keks.text = (third := "Aw" + FIRST[2:]) + f"\n{SECOND}"
     vault = Vault(source=desk.keks, random=os.urandom)
-    with pytest.raises(KekFlaw, match=rf"1 deposits.*{next(iter(parsed(FIRST)))}"):
+    with pytest.raises(KekFlaw, match=rf"1 deposits.*{next(iter(parsed(Secret(FIRST))))}"):
         await rewrap(desk.store, vault)
     desk.keks.text = f"{third}\n{SECOND}\n{FIRST}"
     assert await rewrap(desk.store, vault) == 1

@@ -1,9 +1,11 @@
 """The vault: the vectors, to the byte; KEKs as people write them; what a source's failure says, and what it never says."""
 
 import base64
+import copy
 import json
 import logging
 import os
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 
 from bot.desk.errors import EnvelopeDamaged, KekFlaw, Unavailable
 from bot.desk.model import Secret
-from bot.desk.vault import Kek, Place, Vault, parsed
+from bot.desk.vault import Place, Vault, parsed
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "deposit.json").read_text(encoding="utf-8"))
 FIRST, SECOND = (base64.b64encode(bytes([number]) * 32).decode() for number in (1, 2))
@@ -28,8 +30,8 @@ def vault(text: str, *random: bytes) -> Vault:
     """A vault whose KEKs are these, and whose randomness is these, one after the other; else the system's."""
     given: Iterator[bytes] = iter(random)
 
-    async def source() -> str:
-        return text
+    async def source() -> Secret:
+        return Secret(text)
 
     def draw(count: int) -> bytes:
         drawn = next(given) if random else os.urandom(count)
@@ -81,7 +83,7 @@ async def test_at_rest(case: dict[str, Any]) -> None:
 async def test_rewrapping_changes_the_wrapping_alone() -> None:
     """The value stays under its DEK; the old KEK opens it no more, the new one does."""
     desk = vault(f"{FIRST}\n{SECOND}")
-    old, new = parsed(f"{FIRST}\n{SECOND}").values()
+    old, new = parsed(Secret(f"{FIRST}\n{SECOND}")).values()
     sealed, name = await desk.wrapped(Secret("example-key"), PLACE)
     assert name == old.name
     anew = desk.rewrapped(sealed, old=old, new=new, place=PLACE)
@@ -97,8 +99,8 @@ async def test_rewrapping_changes_the_wrapping_alone() -> None:
 )
 async def test_keks_as_people_write_them(text: str) -> None:
     """Lines, commas, blanks, the same one twice: the first wraps, the names are in order."""
-    names = list(parsed(text))
-    assert names == [*parsed(FIRST), *parsed(SECOND)]
+    names = list(parsed(Secret(text)))
+    assert names == [*parsed(Secret(FIRST)), *parsed(Secret(SECOND))]
     assert (await vault(text).first()).name == names[0]
 
 
@@ -107,7 +109,7 @@ async def test_keks_that_cannot_be_read(text: str, caplog: pytest.LogCaptureFixt
     """The operator is told the line and the mend; nothing of what was read is said or logged."""
     caplog.set_level(logging.DEBUG)
     with pytest.raises(KekFlaw) as caught:
-        parsed(text)
+        parsed(Secret(text))
     with pytest.raises(Unavailable) as told:
         await vault(text).wrapped(Secret("example-key"), PLACE)
     said = f"{caught.value} {told.value} {caplog.text}"
@@ -119,8 +121,8 @@ async def test_a_kek_that_is_added_is_found_without_a_restart(caplog: pytest.Log
     """What wraps is read anew, and so is a name that is not known; one that is gone is said with its name."""
     texts = [FIRST]
 
-    async def source() -> str:
-        return texts[0]
+    async def source() -> Secret:
+        return Secret(texts[0])
 
     desk = Vault(source=source, random=os.urandom)
     sealed, old = await desk.wrapped(Secret("example-key"), PLACE)
@@ -138,10 +140,12 @@ async def test_a_kek_that_is_added_is_found_without_a_restart(caplog: pytest.Log
 
 async def test_a_kek_hides() -> None:
     """Neither its repr nor that of what holds it shows a byte of it."""
-    kek = next(iter(parsed(FIRST).values()))
+    kek = next(iter(parsed(Secret(FIRST)).values()))
     desk = vault(FIRST)
     await desk.first()
-    shown = f"{kek!r} {kek} {desk!r} {Kek('name', b'bytes')!r}"
+    shown = f"{kek!r} {kek} {kek.raw!r} {desk!r}"
     assert FIRST not in shown
     assert "x01" not in shown
-    assert "bytes'" not in shown
+    for keep in (pickle.dumps, copy.deepcopy):
+        with pytest.raises(TypeError, match="not to be written down"):
+            keep(kek)

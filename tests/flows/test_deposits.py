@@ -188,12 +188,12 @@ async def test_keks_from_a_file_a_command_and_the_environment(tmp_path: Path) ->
         source = kek.source(load(_env_file=None, **GOOD, **{name: given}))
         assert source is not None
         file.write_text(FIRST, encoding="ascii")
-        assert (await source()).strip() == FIRST
+        assert (await source()).expose().strip() == FIRST
         file.write_text(f"{SECOND}\n{FIRST}", encoding="ascii")
-        assert (await source()).split() == [SECOND, FIRST]
+        assert (await source()).expose().split() == [SECOND, FIRST]
     source = kek.source(load(_env_file=None, **GOOD, kek=FIRST))
     assert source is not None
-    assert await source() == FIRST
+    assert (await source()).expose() == FIRST
     assert kek.source(load(_env_file=None, **GOOD)) is None
     file.write_bytes(b"\xff\xfe")
     for name, given in sources.items():

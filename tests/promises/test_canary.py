@@ -179,13 +179,15 @@ def prepared(seeds: Path, *more: Callable[[], None]) -> None:
 
 @asynccontextmanager
 async def watched(
-    folder: Path, database_url: str, *more: Callable[[], None], mode: str = "http"
+    folder: Path, database_url: str, *more: Callable[[], None], mode: str = "http", **how: Any
 ) -> AsyncIterator[tuple[Desks, Watched]]:
     """A desk's process, and everything that it could leak to."""
     with overhearing() as (servers, server):
         watch = Watched(server, folder, database_url)
         prepare = partial(prepared, watch.kept, *more)
-        async with desks(servers, mode=mode, database_url=database_url, folder=folder, prepare=prepare) as running:
+        async with desks(
+            servers, mode=mode, database_url=database_url, folder=folder, prepare=prepare, **how
+        ) as running:
             watch.mark_settings(running.first.settings)
             watch.marked.add("database password", PASSWORD)
             watch.listen(running.flow.http)

@@ -41,13 +41,15 @@ async def desks(
     count: int = 1,
     prepare: Callable[[], None] | None = None,
     policy: str = POLICY,
+    **settings: str,
 ) -> AsyncIterator[Desks]:
     """So many desks on one database, all started, until the context ends. They share the session secret.
 
     Their clocks go with the world's; each can be turned by itself.
     """
     one, *more = [
-        settings_for(servers, mode=mode, database_url=database_url, folder=folder, policy=policy) for _ in range(count)
+        settings_for(servers, mode=mode, database_url=database_url, folder=folder, policy=policy, **settings)
+        for _ in range(count)
     ]
     all_of_them = [one, *(other.model_copy(update={"session_secret": one.session_secret}) for other in more)]
     clock = SharedClock()

@@ -313,8 +313,8 @@ async def world(
     clock, people = MovableClock(), People()
     vendors: dict[str, Provider] = {"openai": Vendor(), **deposit.from_policy(read(POLICY).deposit)}
 
-    async def kek() -> str:
-        return KEK
+    async def kek() -> Secret:
+        return Secret(KEK)
 
     desk = assemble(
         store=store,

@@ -304,9 +304,20 @@ async def _connect_in_time(handler: skin.SocketMode) -> None:
         log.error("%s", reason)
 
 
+class _Beats(AsyncIOScheduler):  # type: ignore[misc]  # APScheduler ships no types
+    """APScheduler plans by the clock on the wall: turned back by an hour, that would leave an hour without a beat."""
+
+    def wakeup(self) -> None:
+        """Runs what is due, and what is planned later than its interval from now: a clock ahead of this one did that."""
+        for job in self.get_jobs():
+            if job.next_run_time > now() + job.trigger.interval:
+                job.modify(next_run_time=now())
+        super().wakeup()
+
+
 @contextmanager
 def _metronome(watch: Watch) -> Iterator[None]:
-    scheduler = AsyncIOScheduler(timezone=UTC)
+    scheduler = _Beats(timezone=UTC)
     for sweep in (watch.reconcile, watch.probe, watch.go_round):
         scheduler.add_job(
             sweep,

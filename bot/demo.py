@@ -33,6 +33,8 @@ max_duration = "30d"
 max_monthly_budget = 200
 default_duration = "7d"
 default_monthly_budget = 25
+new_projects = true
+invitations = true
 
 # Keys that no API makes: a person makes one and brings it, and Keydesk hands it on.
 [[deposit]]
@@ -57,6 +59,44 @@ max_monthly_budget = 200
 default_duration = "30d"
 
 [[rule]]
+name = "keys for any model, through OpenRouter"
+requesters = ["everyone"]
+provider = "openrouter"
+projects = ["*"]
+permissions = ["*"]
+approvers = ["U0ANA", "S0PLATFORM"]
+max_duration = "30d"
+max_monthly_budget = 200
+default_duration = "7d"
+default_monthly_budget = 5
+
+[[rule]]
+name = "keys of our own proxy"
+requesters = ["everyone"]
+provider = "litellm"
+projects = ["*"]
+permissions = ["*"]
+approvers = ["U0ANA", "S0PLATFORM"]
+max_duration = "30d"
+max_monthly_budget = 200
+default_duration = "7d"
+default_monthly_budget = 5
+
+[[rule]]
+name = "keys that Anthropic's Console makes"
+requesters = ["everyone"]
+provider = "anthropic"
+projects = ["*"]
+permissions = ["*"]
+approvers = ["U0ANA", "S0PLATFORM"]
+max_duration = "30d"
+max_monthly_budget = 200
+default_duration = "7d"
+default_monthly_budget = 25
+over_budget = "disable"
+invitations = true
+
+[[rule]]
 name = "wide keys, platform leads"
 requesters = ["S0PLATFORM"]
 provider = "openai"
@@ -68,7 +108,7 @@ max_monthly_budget = 500
 """
 
 WELCOME = """
-  Keydesk is running, with a pretend Slack and a pretend OpenAI. Open:
+  Keydesk is running, with a pretend Slack and pretend providers. Open:
 
       {url}
 
@@ -78,8 +118,8 @@ WELCOME = """
     3. Back as Ben, press "Pick up key", open the link, sign in as Ben, show the key.
        Try it in the panel on the right. Then /apikey revoke, and try it again.
 
-  And where no API makes keys: as Ben, request one of "Something else", and approve it as Ana. She gets
-  a card that says what to make. Bring a key by its page; then Ben picks it up like any other.
+  And where no API makes keys: as Ben, request one at Anthropic, and approve it as Ana. She gets a card
+  that says what to make, and where. Bring the key by its page; then Ben picks it up like any other.
 
   Everything stays on this machine; the data is in {data}/. Ctrl-C stops it.
 """
@@ -140,6 +180,13 @@ async def workspace(data: Path, *, port: int) -> AsyncIterator[Workspace]:
             openai_admin_key=told["openai_admin_key"],
             openai_base_url=told["openai_url"],
             kek_file=_kek(data),
+            openrouter_management_key=told["openrouter_management_key"],
+            openrouter_base_url=told["openrouter_url"],
+            litellm_master_key=told["litellm_master_key"],
+            litellm_base_url=told["litellm_url"],
+            anthropic_admin_key=told["anthropic_admin_key"],
+            anthropic_base_url=told["anthropic_url"],
+            anthropic_console_url=f"{told['anthropic_url']}/console",
             port=desk_port,
         )
         yield Workspace(settings, WELCOME.format(url=f"{told['base_url']}/?as=U0BEN", data=data))

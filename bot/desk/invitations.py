@@ -5,7 +5,7 @@ anybody is invited, so that asking twice invites once. Nothing secret passes thr
 """
 
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bot.desk.audit import Act
 from bot.desk.bell import Bell
@@ -19,6 +19,9 @@ from bot.desk.revoking import LOOK_AGAIN, QUARANTINE
 from bot.desk.states import GrantState
 
 log = logging.getLogger(__name__)
+
+ASK_AGAIN = timedelta(hours=1)  # whether it was accepted; some providers give the project only to who did
+ASKED_FOR = timedelta(days=30)  # longer than any provider's invitation stands open
 
 
 class Invitations:
@@ -51,7 +54,11 @@ class Invitations:
         self._bell.ring()
 
     def _write_down(self, tx: Transaction, grant: Grant, invitation: Invitation, now: datetime) -> None:
-        sending = grant.state is GrantState.INVITING
+        sending = grant.state is not GrantState.ENDING
+        again = now + ASK_AGAIN if invitation.pending and now < grant.created_at + ASKED_FOR else None
+        if grant.state is GrantState.INVITED:
+            tx.move(grant, invitation=invitation.handle, due_at=again, attempts=0)
+            return
         if not sending and not invitation.handle and now < (grant.ended_at or now) + QUARANTINE:
             # An invitation that was under way when it was taken back may land after it was looked for.
             tx.move(grant, due_at=now + LOOK_AGAIN, attempts=grant.attempts + 1)
@@ -60,7 +67,7 @@ class Invitations:
             grant,
             GrantState.INVITED if sending else GrantState.ENDED,
             invitation=invitation.handle or None,
-            due_at=None,
+            due_at=again,
             attempts=0,
         )
         tx.redraw(grant.team, grant.request_id, now)
@@ -86,7 +93,7 @@ class Invitations:
             raise ProviderError(f"provider {scope.provider} is not set up")
         person = await self._directory.person(grant.holder, fresh=True)
         email = person.email if person else None
-        if grant.state is GrantState.INVITING:
+        if grant.state is not GrantState.ENDING:
             if email is None:
                 raise Unavailable(f"Slack shows no mail address of {grant.holder}.")
             return await provider.invite(email=email, project=scope.project)

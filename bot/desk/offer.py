@@ -113,10 +113,14 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Invitation:
-    """An invitation to the provider's own organisation. `handle` is what withdraws it, or the membership it became."""
+    """An invitation to the provider's own organisation. `handle` is what withdraws it, or the membership it became.
+
+    `pending` while it waits to be accepted: asked for again later, it is a membership, or still that.
+    """
 
     handle: str
     email: str
+    pending: bool = False
 
 
 class Enforcer(StrEnum):

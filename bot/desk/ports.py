@@ -252,7 +252,10 @@ class Provider(Protocol):
         """The projects that a key can be made in; may be up to a minute old."""
 
     async def models(self, *, project: str) -> Sequence[str]:
-        """The ids of the models that a key of this project may be held to; may be up to a minute old. MODELS."""
+        """The ids of the models that a key of this project may be held to; may be up to a minute old. MODELS.
+
+        For a project that is still to be made (`NEW_PROJECT`): those of any.
+        """
         raise self._not_offered()
 
     async def create_project(self, *, name: str, scope: Scope) -> Project:

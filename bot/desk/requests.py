@@ -12,6 +12,7 @@ from bot.desk.door import Door, unwelcome
 from bot.desk.errors import DraftRejected, NotAllowed, NotThere, ProviderAuth, ProviderError, Superseded
 from bot.desk.ids import new_id
 from bot.desk.model import (
+    NEW_PROJECT,
     AccessRequest,
     Actor,
     Decision,
@@ -133,10 +134,13 @@ class Requests:
         return await self._providers[provider].projects() if provider in self._providers else ()
 
     async def models(self, provider: str, project: str) -> Sequence[str]:
-        """The models that a key of this project may be held to; none where the provider has no such limit."""
+        """The models that a key of this project may be held to, of any project where it is not chosen yet.
+
+        None where the provider has no such limit. Raises `ProviderError`.
+        """
         if not self._providers.can(provider, Ability.MODELS):
             return ()
-        return await self._providers[provider].models(project=project)
+        return await self._providers[provider].models(project=project or NEW_PROJECT)
 
     async def submit(self, actor: Actor, draft: Draft, *, origin: str) -> Story:
         """Asks. The same `origin` (the modal it came from) asks once, however often it is delivered.

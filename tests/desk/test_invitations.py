@@ -8,6 +8,7 @@ import pytest
 
 from bot.desk.audit import Act
 from bot.desk.errors import DraftRejected, OutcomeUnknown, ProviderAuth, Superseded
+from bot.desk.invitations import ASK_AGAIN, ASKED_FOR
 from bot.desk.model import NoticeKind
 from bot.desk.revoking import QUARANTINE
 from bot.desk.states import GrantState
@@ -23,7 +24,7 @@ async def test_approval_invites_once(world: World) -> None:
     await asyncio.gather(world.sweep(), world.sweep())
     await world.sweep()
     grant = await world.grant(grant)
-    assert (grant.state, grant.invitation, grant.due_at) == (GrantState.INVITED, "invite ben@acme.example", None)
+    assert (grant.state, grant.invitation) == (GrantState.INVITED, "invite ben@acme.example")
     assert world.vendor.invited == INVITED
     assert (await world.acts()).count(Act.INVITED) == 1
     with pytest.raises(Superseded, match="no key to pick up"):
@@ -32,6 +33,27 @@ async def test_approval_invites_once(world: World) -> None:
     [told] = world.slack.standing(NoticeKind.OUTCOME, BEN)
     assert told.grant is not None
     assert told.grant.state is GrantState.INVITED
+
+
+async def test_an_invitation_is_followed_until_it_is_accepted(world: World) -> None:
+    """Asked for again each hour, as some providers give the project only then; once it is accepted, no more."""
+    grant = await world.approved(what=invitation())
+    await world.sweep()
+    assert (await world.grant(grant)).due_at == world.clock.now + ASK_AGAIN
+    await world.sweep(ASK_AGAIN)
+    assert (await world.grant(grant)).due_at == world.clock.now + ASK_AGAIN
+    world.vendor.accepted.add("ben@acme.example")
+    await world.sweep(ASK_AGAIN)
+    assert (await world.grant(grant)).due_at is None
+    assert (await world.acts()).count(Act.INVITED) == 1
+
+
+async def test_one_that_nobody_accepts_is_followed_for_a_month(world: World) -> None:
+    """And not for ever."""
+    grant = await world.approved(what=invitation())
+    await world.sweep()
+    await world.sweep(ASKED_FOR)
+    assert (await world.grant(grant)).due_at is None
 
 
 async def test_what_fails_is_tried_again_and_invites_nobody_twice(world: World) -> None:

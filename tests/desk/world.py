@@ -162,6 +162,7 @@ class Vendor(Provider):
         self.invite_faults: list[Exception] = []
         self.lands = False
         self.invited: set[tuple[str, str]] = set()
+        self.accepted: set[str] = set()
         self.made = [Project("proj_search", "search-prod")]
         self.at_invite = Gate()
         self.at_mint = Gate()
@@ -193,7 +194,7 @@ class Vendor(Provider):
             self.invited.add((email, project))
         if fault:
             raise fault
-        return Invitation(f"invite {email}", email)
+        return Invitation(f"invite {email}", email, pending=email not in self.accepted)
 
     async def withdraw(self, *, invitation: Invitation, project: str) -> None:
         """By handle or by mail address."""

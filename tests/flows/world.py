@@ -14,7 +14,8 @@ import httpx
 from app import running
 from bot.desk import audit
 from bot.settings import Settings, load
-from sandbox.client import Member, Message, Sandbox
+from sandbox.blocks import elements
+from sandbox.client import Member, Message, Sandbox, View
 from sandbox.server import Running
 from sandbox.workspace import TEAM
 from storage.store import SqlStore
@@ -97,11 +98,26 @@ class World:
         """Fills in the form and submits it."""
         who = member or self.ben
         assert (await who.command("/apikey request")).acknowledged
-        form = await who.modal()
-        assert form is not None
+        form = await self.form(changes.get("provider", ASK["provider"]), who)
         ack = await who.submit(form, **{**ASK, **changes})
         assert ack.acknowledged
         assert ack.errors == {}
+
+    async def form(self, provider: str, member: Member | None = None) -> View:
+        """The form that is open, with this provider chosen in it."""
+        who = member or self.ben
+        form = await who.modal()
+        assert form is not None
+        if self._form_of(provider, form):
+            return form
+        assert (await who.click(form, "provider", provider)).acknowledged
+        return await who.expect(lambda seen: self._form_of(provider, who.top(seen)))
+
+    @staticmethod
+    def _form_of(provider: str, form: View | None) -> View | None:
+        """The form, once its fields are those of the provider."""
+        named = [element["action_id"] for _, element in elements(form.blocks)] if form else []
+        return form if f"project@{provider}" in named else None
 
     async def approved(self, **changes: Any) -> Message:
         """Ben asked, Ana approved: the message with his pick-up button."""

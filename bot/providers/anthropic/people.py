@@ -34,7 +34,7 @@ class People:
         pending = await self._pending(email)
         if pending is None:
             pending = await self._calls.call("POST", INVITES, wire.Invite, body={"email": email, "role": ROLE})
-        return Invitation(INVITE + pending.id, email)
+        return Invitation(INVITE + pending.id, email, pending=True)
 
     async def withdraw(self, invitation: Invitation, project: str) -> None:
         """Deletes the invitation, or takes the person out of the workspace."""

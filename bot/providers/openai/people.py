@@ -33,11 +33,12 @@ class People:
         pending = await self._pending(email)
         if pending is not None:
             if project in (joined.id for joined in pending.projects):
-                return Invitation(INVITE + pending.id, email)
+                return Invitation(INVITE + pending.id, email, pending=True)
             await self._delete(pending.id)
         before = pending.projects if pending is not None else ()
         joined = [*before, wire.InvitedTo(id=project, role=MEMBER)]
-        return Invitation(INVITE + await self._send(email, pending.role if pending else READER, joined), email)
+        invite = await self._send(email, pending.role if pending else READER, joined)
+        return Invitation(INVITE + invite, email, pending=True)
 
     async def withdraw(self, invitation: Invitation, project: str) -> None:
         """Takes the project out of the invitation, or the person out of the project."""

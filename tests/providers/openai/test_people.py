@@ -28,7 +28,9 @@ async def test_an_invitation_opens_one_project_and_no_more(world: World, provide
     """As the least there is: a reader of the organization, a member of the project. Again, it is the same."""
     invitation = await provider.invite(email=BEN, project="proj_search")
     assert invited(world) == [("reader", ["proj_search"])]
-    assert await provider.invite(email=BEN.upper(), project="proj_search") == Invitation(invitation.handle, BEN.upper())
+    assert await provider.invite(email=BEN.upper(), project="proj_search") == Invitation(
+        invitation.handle, BEN.upper(), pending=True
+    )
     world.pretend.people.accept(BEN)
     assert members(world, "proj_search") == [BEN]
     assert members(world, "proj_lab") == []

@@ -21,6 +21,7 @@ POLICY = """\
 version = 1
 approval_channel = "C0KEYS"
 manager_field = "Xf0MANAGER"
+admins = ["U0ANA"]
 
 [[rule]]
 name = "everyday keys"

@@ -236,7 +236,7 @@ async def swept(url: str) -> dict[str, float]:
         begin = time.perf_counter()
         await world.sweep()
         told = {"idle": time.perf_counter() - begin}
-        world.clock.now, before = NOW, _memory("VmRSS")
+        world.clock.now, before = NOW, memory_of("VmRSS")
         for sweep in (world.watch.reconcile, world.watch.retire, world.watch.deliver, world.watch.redraw):
             begin = time.perf_counter()
             await sweep()
@@ -248,11 +248,11 @@ async def swept(url: str) -> dict[str, float]:
         raise RuntimeError(
             f"{len(world.vendor.revoked)} keys revoked of {expected}, {world.slack.shows} messages shown"
         )
-    peak = _memory("VmHWM")
+    peak = memory_of("VmHWM")
     return {**{name: seconds * 1000 for name, seconds in told.items()}, "peak": peak, "grown": peak - before}
 
 
-def _memory(what: str) -> int:
+def memory_of(what: str) -> int:
     """Bytes of this process; Linux alone tells. `ru_maxrss` would count what the parent had at the fork."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     found = re.search(rf"{what}:\s+(\d+) kB", status)

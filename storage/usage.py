@@ -1,5 +1,6 @@
 """What was used, and the rounds that find it out: the part of a transaction that speaks of them."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import date, datetime
@@ -190,24 +191,27 @@ class UsageStatements:
 
         In millionths of a US dollar, all keys of the grant together.
         """
+        # Step by step, each by an index: in one statement, or with a DISTINCT, SQLite reads all of the team for each piece.
         keys, grants, rows = table(Key), table(Grant), _table(UsageRow)
-        touched = select(keys.c.grant_id).where(keys.c.team == team, keys.c.id.in_(list(key_ids)))
-        cost = func.sum(rows.c.cost_micros)
-        query = (
-            select(grants.c.id, cost)
-            .join(keys, (keys.c.team == grants.c.team) & (keys.c.grant_id == grants.c.id))
-            .join(rows, (rows.c.team == keys.c.team) & (rows.c.key_id == keys.c.id))
-            .where(grants.c.team == team, grants.c.id.in_(touched), grants.c.state == GrantState.ACTIVE.value)
-            .where(rows.c.day >= since)
-            .group_by(grants.c.id, grants.c.monthly_budget_cents)
-            .having(cost * 100 >= grants.c.monthly_budget_cents * MICROS_IN_A_CENT * percent)
-        )
-        found = {grant_id: int(micros) for grant_id, micros in self._db.execute(query)}
-        these = select(grants).where(grants.c.team == team, grants.c.id.in_(list(found)))
-        return [
-            (to_domain(Grant, row), found[row["id"]])
-            for row in self._db.execute(these.order_by(grants.c.id)).mappings()
-        ]
+        named = (keys.c.team == team, keys.c.id.in_(list(key_ids)))
+        touched = sorted(set(self._db.execute(select(keys.c.grant_id).where(*named)).scalars()))
+        active = (grants.c.team == team, grants.c.id.in_(touched), grants.c.state == GrantState.ACTIVE.value)
+        budgets = {
+            row.id: row.monthly_budget_cents * MICROS_IN_A_CENT
+            for row in self._db.execute(select(grants.c.id, grants.c.monthly_budget_cents).where(*active))
+        }
+        its = (keys.c.team == team, keys.c.grant_id.in_(list(budgets)))
+        grant_of = {row.id: row.grant_id for row in self._db.execute(select(keys.c.id, keys.c.grant_id).where(*its))}
+        cost = func.sum(rows.c.cost_micros).label("cost")
+        month = (rows.c.team == team, rows.c.key_id.in_(list(grant_of)), rows.c.day >= since)
+        found: Counter[str] = Counter()
+        for row in self._db.execute(select(rows.c.key_id, cost).where(*month).group_by(rows.c.key_id)):
+            found[grant_of[row.key_id]] += int(row.cost)
+        much = sorted(id for id, micros in found.items() if micros * 100 >= budgets[id] * percent)
+        if not much:
+            return []
+        these = select(grants).where(grants.c.team == team, grants.c.id.in_(much)).order_by(grants.c.id)
+        return [(to_domain(Grant, row), found[row["id"]]) for row in self._db.execute(these).mappings()]
 
     def used_by(self, team: str, holder: str, since: date) -> Sequence[DayUse]:
         """What the holder's keys used since that day: by grant and day."""

@@ -9,7 +9,6 @@ import logging
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TypeVar
 
 from bot.desk.approvers import Approvers
@@ -276,11 +275,7 @@ async def rewrap(store: Store, vault: Vault) -> int:
     """
     first = await vault.first()
     wrapped, missing = 0, set[str]()
-    while True:
-        known = {first.name} | missing
-        found = await store.read(partial(_beside, known))
-        if not found:
-            break
+    while found := await _beside(store, {first.name} | missing):
         anew: list[tuple[Deposit, bytes]] = []
         for deposit, place in found:
             old = await vault.named(deposit.kek)
@@ -288,7 +283,7 @@ async def rewrap(store: Store, vault: Vault) -> int:
                 missing.add(deposit.kek)
             else:
                 anew.append((deposit, vault.rewrapped(deposit.sealed, old=old, new=first, place=place)))
-        wrapped += await store.write(partial(_replace, anew, first.name))
+        wrapped += await _replace(store, anew, first.name)
     if missing:
         raise KekFlaw(
             f"{wrapped} deposits were wrapped anew, but some are wrapped by {', '.join(sorted(missing))}, which is not "
@@ -297,13 +292,19 @@ async def rewrap(store: Store, vault: Vault) -> int:
     return wrapped
 
 
-def _beside(keks: Collection[str], tx: Transaction) -> Sequence[tuple[Deposit, Place]]:
-    deposits = tx.deposits_beside(keks, BATCH)
-    return [(deposit, _place(_present(tx.key(deposit.team, deposit.key_id)))) for deposit in deposits]
+async def _beside(store: Store, keks: Collection[str]) -> Sequence[tuple[Deposit, Place]]:
+    def look(tx: Transaction) -> Sequence[tuple[Deposit, Place]]:
+        deposits = tx.deposits_beside(keks, BATCH)
+        return [(deposit, _place(_present(tx.key(deposit.team, deposit.key_id)))) for deposit in deposits]
+
+    return await store.read(look)
 
 
-def _replace(anew: Sequence[tuple[Deposit, bytes]], kek: str, tx: Transaction) -> int:
-    return sum(tx.rewrap(deposit, sealed=sealed, kek=kek) for deposit, sealed in anew)
+async def _replace(store: Store, anew: Sequence[tuple[Deposit, bytes]], kek: str) -> int:
+    def act(tx: Transaction) -> int:
+        return sum(tx.rewrap(deposit, sealed=sealed, kek=kek) for deposit, sealed in anew)
+
+    return await store.write(act)
 
 
 T = TypeVar("T")

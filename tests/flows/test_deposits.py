@@ -26,10 +26,7 @@ __all__ = ["browser"]  # a fixture
 
 VALUE = "mapbox-live-0123456789-abcdefghijklmnopqrstuvwxyz"
 FIRST, SECOND = ("AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=", "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=")
-POLICY = """\
-version = 1
-approval_channel = "C0KEYS"
-
+KINDS = """
 [[deposit]]
 id = "mapbox"
 name = "Mapbox"
@@ -47,6 +44,7 @@ approvers = ["U0ANA"]
 max_duration = "30d"
 max_monthly_budget = 200
 """
+POLICY = 'version = 1\napproval_channel = "C0KEYS"\n' + KINDS
 ASKED: dict[str, Any] = {"provider": "deposit", "project": "mapbox", "permission": "use"}
 
 

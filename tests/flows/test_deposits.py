@@ -45,7 +45,7 @@ max_duration = "30d"
 max_monthly_budget = 200
 """
 POLICY = 'version = 1\napproval_channel = "C0KEYS"\n' + KINDS
-ASKED: dict[str, Any] = {"provider": "deposit", "project": "mapbox", "permission": "use"}
+ASKED: dict[str, Any] = {"provider": "deposit", "project": "mapbox", "permission": "use", "budget": None}
 
 
 @pytest.fixture

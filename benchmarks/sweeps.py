@@ -25,7 +25,6 @@ from sqlalchemy import Connection, create_engine, event, text
 
 from benchmarks.figures import Figure, beside
 from bot.desk.model import AccessRequest, Draft, Grant, Key, Link, Notice, NoticeKind, Person, Scope
-from bot.desk.offer import Ability
 from bot.desk.ports import Transaction
 from bot.desk.states import GrantState, KeyState, LinkState, RequestState
 from storage.migrate import engine_url, upgrade
@@ -202,12 +201,11 @@ def plant(tx: Transaction, round_number: int) -> None:
             ends = just if late else NOW + timedelta(days=5)
             tx.add(AccessRequest(TEAM, r, holder, draft, "everyday keys", RequestState.APPROVED, before, f"o_{name}"))
             tx.add(Grant(TEAM, g, r, holder, draft, due.grant, before, k, ends))
-            handle = None if due.key is KeyState.MINTING else f"svc-{k}"
+            # What a mint has come to is known once it has ended, and not before.
+            handle, mark = (None, None) if due.key is KeyState.MINTING else (f"svc-{k}", "sk-…wxyz")
             due_at = just if due.key is KeyState.REVOKING else None
             marker = f"keydesk-{k}"
-            tx.add(
-                Key(TEAM, k, g, "openai", "proj_search", marker, due.key, just, handle, "sk-…wxyz", ends, due_at=due_at)
-            )
+            tx.add(Key(TEAM, k, g, "openai", "proj_search", marker, due.key, just, handle, mark, ends, due_at=due_at))
             if due.link:
                 sealed = None if due.link is LinkState.REVEALED else b"e" * 180
                 session, lease = (None, None) if due.link is LinkState.OPEN else ("laptop", just)
@@ -228,7 +226,6 @@ async def swept(url: str) -> dict[str, float]:
     """What a sweep took: milliseconds for each part and with nothing due, and bytes at most."""
     store = SqlStore.open(url)
     world = World(store)
-    world.vendor.abilities |= {Ability.LIST}  # else people look for the keys of stalled mints
     world.people.people |= {_holder(number): Person(_holder(number), TEAM, "Member") for number in range(HOLDERS)}
     try:
         world.clock.now = LONG_AGO

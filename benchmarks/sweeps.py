@@ -38,7 +38,7 @@ with warnings.catch_warnings():
 
 ROOT = Path(__file__).parent.parent
 SIZES = (1_000, 100_000, 1_000_000)
-ROUNDS = 5
+ROUNDS = 3
 HOLDERS = 20  # to whom the due things belong, at every size; each has fifty settled grants
 FLAT = 1.5
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)

@@ -21,7 +21,7 @@ from typing import Any
 import app
 from bot.settings import Settings
 
-READY_SECONDS = 30.0
+READY_SECONDS = 120.0
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
     [
@@ -94,10 +94,10 @@ class DeskProcess:
         theirs.close()
         assert await self._hear() == "ready", f"the desk did not start:\n{self.said()}"
 
-    async def sweep(self) -> None:
-        """Reconciles once. Raises `EOFError` when it died of it, or of the scheduler's own sweep just before."""
+    async def sweep(self, which: str = "reconcile") -> None:
+        """Makes this sweep of its watch once. Raises `EOFError` when it died of it, or of the scheduler's own sweep just before."""
         try:
-            self._line.send("sweep")
+            self._line.send(which)
         except BrokenPipeError:
             raise EOFError("the desk was dead already") from None
         if await self._hear() != "swept":
@@ -184,17 +184,17 @@ async def _until_stopped(settings: Settings, clock: SharedClock, line: Connectio
     async with app.running(settings, clock=clock) as desk:
         sweeps: set[asyncio.Task[None]] = set()
 
-        async def sweep() -> None:
-            await desk.watch.reconcile()
+        async def sweep(which: str) -> None:
+            await getattr(desk.watch, which)()
             line.send("swept")
 
         def heard() -> None:
             try:
-                line.recv()
+                which = line.recv()
             except EOFError:  # the test is gone
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
-            task = asyncio.get_running_loop().create_task(sweep())
+            task = asyncio.get_running_loop().create_task(sweep(which))
             sweeps.add(task)
             task.add_done_callback(sweeps.discard)
 

@@ -82,8 +82,10 @@ class Source:
         return self._above.get(node)
 
     def is_given_to(self, node: ast.AST, method: str) -> bool:
-        """Whether it stands among the arguments of a call of this method."""
+        """Whether it stands among the arguments of a call of this method, itself or with some arguments bound."""
         around = self.above(node)
+        if isinstance(around, ast.Call) and isinstance(around.func, ast.Name) and around.func.id == partial.__name__:
+            around = self.above(around)
         return isinstance(around, ast.Call) and isinstance(around.func, ast.Attribute) and around.func.attr == method
 
     def scope(self, node: ast.AST) -> ast.AST | None:

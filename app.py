@@ -30,9 +30,10 @@ from bot.desk import audit
 from bot.desk.assembly import assemble
 from bot.desk.deposits import rewrap
 from bot.desk.errors import KekFlaw, PolicyFlaw, Unavailable
-from bot.desk.policy import Policy, PolicyFile, lint_people
-from bot.desk.policy import load as load_policy
-from bot.desk.policy import read as read_policy
+from bot.desk.linting import lint_people
+from bot.desk.linting import load as load_policy
+from bot.desk.linting import read as read_policy
+from bot.desk.policy import Policy, PolicyFile
 from bot.desk.ports import Clock, Provider
 from bot.desk.providers import mints
 from bot.desk.vault import KekSource, Vault

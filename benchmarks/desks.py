@@ -39,10 +39,10 @@ from starlette.routing import Route
 from benchmarks.load import ROOT, Ask
 from bot import slack as skin
 from bot.desk.audit import Act
+from bot.desk.linting import load as load_policy
 from bot.desk.model import AccessRequest, Draft, Notice, NoticeKind, Scope
 from bot.desk.offer import Probe
 from bot.desk.policy import Policy
-from bot.desk.policy import load as load_policy
 from bot.desk.ports import Transaction
 from bot.desk.requests import Choice, Menu
 from bot.desk.states import RequestState

@@ -31,8 +31,8 @@ from benchmarks.figures import Figure, beside
 from benchmarks.sweeps import NOW, fill, memory_of
 from bot.desk.assembly import assemble
 from bot.desk.audit import Act
+from bot.desk.linting import load
 from bot.desk.model import RoundKind
-from bot.desk.policy import load
 from bot.desk.ports import Transaction
 from bot.providers.openai import OpenAI
 from sandbox.metering import PRICES, Use

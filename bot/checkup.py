@@ -14,9 +14,9 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot import kek, providers
 from bot import slack as skin
 from bot.desk.errors import KekFlaw, PolicyFlaw, Unavailable
-from bot.desk.policy import lint_people
-from bot.desk.policy import load as load_policy
-from bot.desk.policy import read as read_policy
+from bot.desk.linting import lint_people
+from bot.desk.linting import load as load_policy
+from bot.desk.linting import read as read_policy
 from bot.desk.providers import mints
 from bot.desk.vault import Vault
 from bot.providers import deposit

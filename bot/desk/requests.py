@@ -60,7 +60,11 @@ class Choice:
     @property
     def makes_projects(self) -> bool:
         """Whether a key may be asked for in a project that is made for it."""
-        return Ability.NEW_PROJECT in self.probe.abilities and any(rule.new_projects for rule in self.rules)
+        needed = {
+            Ability.MINT,
+            Ability.NEW_PROJECT,
+        }  # it is made with the key, so where a person brings the key, none is
+        return needed <= self.probe.abilities and any(rule.new_projects for rule in self.rules)
 
     @property
     def permissions(self) -> tuple[Permission, ...]:
@@ -382,7 +386,8 @@ class Requests:
         return replace(draft, provider_name=provider.label, project_name=project_name, permission_name=permission_name)
 
     def _new_project(self, provider: Provider, name: str, projects: Mapping[str, str]) -> str:
-        if not self._providers.can(provider.name, Ability.NEW_PROJECT):
+        able = self._providers.can(provider.name, Ability.NEW_PROJECT) and self._providers.mints(provider.name)
+        if not able:
             raise DraftRejected(
                 "project", f"{provider.label} lets the desk make no projects. Choose one that is there."
             )

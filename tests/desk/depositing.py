@@ -9,9 +9,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 from bot.desk.ids import new_id
+from bot.desk.linting import read
 from bot.desk.model import Actor, Draft, Grant, Handover, Key, Ruling, Scope, Secret, Session, Story
 from bot.desk.offer import Ability, AppliedLimit, KeyStatus, Making, Permission, Probe, Project, ProviderKey
-from bot.desk.policy import read
 from bot.desk.ports import Provider
 from bot.desk.vault import Recipient
 from bot.providers import deposit

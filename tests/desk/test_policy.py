@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from bot.desk.errors import PolicyFlaw
+from bot.desk.linting import lint_people, load
 from bot.desk.model import Draft, Person, Scope
 from bot.desk.offer import Permission
-from bot.desk.policy import Ask, Facts, Policy, Refuse, lint_people, load, parse_duration
+from bot.desk.policy import Ask, Facts, Policy, Refuse, parse_duration
 
 ROOT = Path(__file__).parents[2]
 PRESETS = {

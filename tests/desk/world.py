@@ -10,6 +10,7 @@ from bot.desk import envelope
 from bot.desk.assembly import assemble
 from bot.desk.audit import Entry, verify
 from bot.desk.ids import new_id
+from bot.desk.linting import load
 from bot.desk.model import (
     Actor,
     Draft,
@@ -32,7 +33,6 @@ from bot.desk.model import (
     Wish,
 )
 from bot.desk.offer import Ability, AppliedLimit, Enforcer, Invitation, LimitKind, Permission, Probe, Project
-from bot.desk.policy import load
 from bot.desk.ports import Provider
 from bot.desk.states import KeyState
 from bot.desk.vault import KekSource

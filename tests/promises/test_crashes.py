@@ -37,9 +37,9 @@ from sqlalchemy import Engine, and_, create_engine, not_, select
 
 from bot import providers
 from bot.desk import audit, envelope
+from bot.desk.linting import load, read
 from bot.desk.model import AccessRequest, Context, Grant, Key, Link, Notice, RoundKind
 from bot.desk.offer import KeyStatus
-from bot.desk.policy import load, read
 from bot.desk.providers import Providers
 from bot.desk.requests import tell
 from bot.desk.revoking import LOOK_AGAIN, QUARANTINE

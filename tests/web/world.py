@@ -19,6 +19,7 @@ from bot.desk.audit import Entry
 from bot.desk.deposits import Deposits
 from bot.desk.grants import Grants
 from bot.desk.ids import new_id
+from bot.desk.linting import load, read
 from bot.desk.model import (
     AccessRequest,
     Actor,
@@ -39,7 +40,6 @@ from bot.desk.model import (
     Story,
 )
 from bot.desk.offer import Ability, AppliedLimit, Permission, Probe, Project
-from bot.desk.policy import load, read
 from bot.desk.ports import Provider, Transaction
 from bot.desk.requests import Requests
 from bot.desk.states import GrantState, RequestState

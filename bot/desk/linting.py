@@ -1,0 +1,209 @@
+"""Reads a policy file, and says what is wrong with it: each flaw with its line and its mend."""
+
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from bot.desk.door import unwelcome
+from bot.desk.errors import PolicyFlaw
+from bot.desk.model import Actor
+from bot.desk.offer import Permission
+from bot.desk.policy import ANY, DEPOSIT, EVERYONE, MANAGER, Policy, PolicyFile, Rule, parse_duration
+from bot.desk.ports import Directory
+
+
+def load(text: str, *, permissions: Mapping[str, Sequence[Permission]], source: str = "policy.toml") -> Policy:
+    """Reads a policy and lints it. `permissions` says which presets each provider has.
+
+    Raises `PolicyFlaw` with one line for each flaw, which names the line in the file and the mend.
+    """
+    file = read(text, source=source)
+    flaws = list(_unsatisfiable(file, permissions))
+    if flaws:
+        raise PolicyFlaw("\n".join(f"{source} line {line_of(text, where)}: {what}" for where, what in flaws))
+    return Policy(file)
+
+
+def read(text: str, *, source: str = "policy.toml") -> PolicyFile:
+    """What the file says, each thing for itself; whether it fits together is `load`'s to say. Raises `PolicyFlaw`."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise PolicyFlaw(f"{source}: not TOML: {error}. Mend: compare the line with policy.example.toml.") from None
+    try:
+        return PolicyFile.model_validate(raw)
+    except ValidationError as error:
+        found = error.errors(include_input=False)
+        # Pydantic calls a list too short, too, when its items are wrong: the items' own flaws say it better.
+        flawed = {flaw["loc"][:depth] for flaw in found for depth in range(len(flaw["loc"]))}
+        lines = [
+            f"{source} line {line_of(text, flaw['loc'])}: {_mend(flaw)}"
+            for flaw in found
+            if not (flaw["type"] == "too_short" and flaw["loc"] in flawed)
+        ]
+        raise PolicyFlaw("\n".join(lines)) from None
+
+
+Place = tuple[str | int, ...]
+
+
+def _unsatisfiable(file: PolicyFile, permissions: Mapping[str, Sequence[Permission]]) -> Iterator[tuple[Place, str]]:
+    """What the rules say that nobody could ever use, each with its place and mend."""
+    for number, rule in enumerate(file.rule):
+        flaws = [
+            *_unknown_names(rule, permissions),
+            *_unknown_kinds(rule, file),
+            *_nobody_to_ask(rule, file),
+            *_nobody_to_bring(rule),
+            *_defaults_above(rule),
+            *_never_reached(rule, file.rule[:number]),
+        ]
+        for key, what in flaws:
+            yield ("rule", number, key), what
+    yield from _twice(file)
+
+
+def _unknown_names(rule: Rule, permissions: Mapping[str, Sequence[Permission]]) -> Iterator[tuple[str, str]]:
+    if rule.provider not in permissions:
+        known = ", ".join(sorted(permissions)) or "none is; set its credential"
+        yield "provider", f"no provider {rule.provider!r} is set up. Mend: one of: {known}."
+        return
+    known_ids = [permission.id for permission in permissions[rule.provider]]
+    for name in rule.permissions:
+        if name != ANY and name not in known_ids:
+            mend = f"Mend: of {', '.join(known_ids)}, or *."
+            yield "permissions", f"{rule.provider} has no permission preset {name!r}. {mend}"
+
+
+def _unknown_kinds(rule: Rule, file: PolicyFile) -> Iterator[tuple[str, str]]:
+    known = [kind.id for kind in file.deposit]
+    for name in rule.projects if rule.provider == DEPOSIT else ():
+        if name != ANY and name not in known:
+            mend = f"Mend: of {', '.join(known)}, or *." if known else "Mend: add one."
+            yield "projects", f"no [[deposit]] table has the id {name!r}. {mend}"
+
+
+def _twice(file: PolicyFile) -> Iterator[tuple[Place, str]]:
+    for number, kind in enumerate(file.deposit):
+        earlier = file.deposit[:number]
+        if any(kind.id == other.id for other in earlier):
+            yield ("deposit", number, "id"), f"two deposits have the id {kind.id!r}. Mend: give each its own."
+        if any(kind.name.casefold() == other.name.casefold() for other in earlier):
+            yield ("deposit", number, "name"), f"two deposits are called {kind.name!r}. Mend: give each its own name."
+
+
+def _nobody_to_bring(rule: Rule) -> Iterator[tuple[str, str]]:
+    if (
+        len(set(rule.depositors)) == 1
+        and set(rule.depositors) == set(rule.requesters)
+        and rule.depositors[0][0] in "UW"
+    ):
+        yield "depositors", "only the holder could bring the key. Mend: name another; nobody brings their own key."
+
+
+def _nobody_to_ask(rule: Rule, file: PolicyFile) -> Iterator[tuple[str, str]]:
+    if MANAGER in rule.approvers and file.manager_field is None:
+        mend = "Mend: set manager_field to the id (Xf…) of that profile field, or name other approvers."
+        yield "approvers", f'"manager" needs the profile field that names them. {mend}'
+    approvers = set(rule.approvers)
+    if len(approvers) == 1 and approvers == set(rule.requesters) and rule.approvers[0][0] in "UW":
+        yield "approvers", "only the requester could approve. Mend: name another; nobody decides on their own request."
+
+
+def _defaults_above(rule: Rule) -> Iterator[tuple[str, str]]:
+    pairs = (
+        ("duration", parse_duration(rule.default_duration) > parse_duration(rule.max_duration)),
+        ("monthly_budget", rule.default_monthly_budget > rule.max_monthly_budget),
+    )
+    for what, above in pairs:
+        if above:
+            written = f"default_{what}" in rule.model_fields_set
+            mend = f"Mend: lower default_{what}." if written else f"Mend: write a default_{what} that is not above it."
+            default, most = getattr(rule, f"default_{what}"), getattr(rule, f"max_{what}")
+            key = f"default_{what}" if written else f"max_{what}"
+            yield key, f"default_{what} ({default}) is more than max_{what} ({most}). {mend}"
+
+
+def _never_reached(rule: Rule, earlier: Sequence[Rule]) -> Iterator[tuple[str, str]]:
+    for other in earlier:
+        if other.covers(rule):
+            yield "name", f"rule {rule.name!r} is never reached: {other.name!r} covers it. Mend: move this one up."
+        if other.name == rule.name:
+            yield "name", f"two rules are called {rule.name!r}. Mend: give each its own name."
+
+
+def line_of(text: str, where: Sequence[str | int]) -> int:
+    """The line on which a thing stands, or where it should stand: its key's line, else its table's header.
+
+    `tomllib` keeps no positions. Headers and keys of this format stand at the start of a line, so a scan finds them.
+    """
+    wanted = where[:2] if len(where) > 1 and isinstance(where[1], int) else None
+    key = where[2] if wanted and len(where) > 2 else where[0] if wanted is None and where else None
+    header, seen = 1, Counter[str]()
+    here: Place | None = None
+    for number, line in enumerate((line.strip() for line in text.splitlines()), start=1):
+        if found := re.match(r"\[\[\s*(\w+)\s*\]\]", line):
+            here = (found[1], seen[found[1]])
+            seen[found[1]] += 1
+            if here == wanted:
+                header = number
+        inside = key is not None and (wanted is None or here == wanted)
+        if inside and re.match(rf"[\[\s]*[\"']?{re.escape(str(key))}[\"']?\s*[=\]]", line):
+            return number
+    return header
+
+
+def _mend(flaw: Any) -> str:
+    """A sentence for one of pydantic's findings."""
+    named = next((part for part in reversed(flaw["loc"]) if isinstance(part, str)), "the file")
+    match flaw["type"]:
+        case "extra_forbidden":
+            return f"unknown key {named!r}. Mend: take it out, or see docs/policy.md for how it is spelled."
+        case "missing":
+            return f"{named!r} is missing. Mend: add it; docs/policy.md says what it means."
+        case "too_short":
+            return f"{named!r} is empty, which would mean nobody. Mend: name at least one."
+        case "value_error":
+            return f"{named}: {str(flaw['msg']).removeprefix('Value error, ')}."
+        case _:
+            return f"{named}: {flaw['msg']}. Mend: see docs/policy.md."
+
+
+async def lint_people(
+    policy: Policy, *, directory: Directory, team: str, text: str, source: str = "policy.toml"
+) -> None:
+    """Asks the directory for everybody the policy names. Raises `PolicyFlaw` for whom it does not know."""
+    flaws: list[str] = []
+
+    def flaw(where: Place, what: str) -> None:
+        flaws.append(f"{source} line {line_of(text, where)}: {what}")
+
+    async def look_up(where: Place, names: Sequence[str]) -> None:
+        for who in names:
+            if who in (EVERYONE, MANAGER):
+                continue
+            if who[0] == "S":
+                if not await directory.members(who):
+                    flaw(where, f"Slack knows no members of user group {who}. Mend: correct the id or fill it.")
+            elif because := unwelcome(Actor(team, who), await directory.person(who)):
+                flaw(where, f"{who} cannot be named: {because} Mend: name a full member of this workspace.")
+
+    async def people(names: Sequence[str]) -> frozenset[str]:
+        found = [await directory.members(who) if who[0] == "S" else frozenset({who}) for who in names]
+        return frozenset().union(*found)
+
+    await look_up(("admins",), policy.file.admins)
+    for number, rule in enumerate(policy.file.rule):
+        named = (("requesters", rule.requesters), ("approvers", rule.approvers), ("depositors", rule.depositors))
+        for key, names in named:
+            await look_up(("rule", number, key), names)
+        if EVERYONE not in rule.requesters and MANAGER not in rule.approvers:
+            askers, deciders = await people(rule.requesters), await people(rule.approvers)
+            if len(deciders) == 1 and askers == deciders:
+                flaw(("rule", number, "approvers"), "only the requester could approve. Mend: name another approver.")
+    if flaws:
+        raise PolicyFlaw("\n".join(flaws))

@@ -435,7 +435,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="app.py", description="Keydesk, the key desk in a team's Slack.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("run", help="serve your team; settings from the environment and .env")
-    trial = commands.add_parser("demo", help="the whole desk on this machine alone, with a pretend Slack and pretend providers")
+    trial = commands.add_parser(
+        "demo", help="the whole desk on this machine alone, with a pretend Slack and pretend providers"
+    )
     trial.add_argument("--data", type=Path, default=Path("demo-data"), help="where it keeps its data (demo-data)")
     trial.add_argument("--port", type=int, default=8700, help="port of the pretend Slack (8700)")
     commands.add_parser("check", help="say line by line what of the set-up is right or wrong, and how to mend it")

@@ -133,6 +133,7 @@ async def running(settings: Settings, *, clock: Clock = now) -> AsyncIterator[Se
             grants=desk.grants,
             switching=desk.switching,
             usage=desk.usage,
+            leaving=desk.leaving,
             notifier=notifier,
             team=team,
         )

@@ -239,6 +239,7 @@ async def listeners() -> list[Figure]:
         grants=none,
         switching=none,
         usage=none,
+        leaving=none,
         notifier=none,
         team=desks.TEAM,
     )

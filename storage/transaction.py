@@ -242,6 +242,19 @@ class SqlTransaction(UsageStatements):
         mine = (rows.c.team == team, rows.c.holder == holder)
         return self._many(Grant, *mine, order=[over, rows.c.created_at.desc(), rows.c.id], limit=limit)
 
+    def living_grants_of(self, team: str, holder: str, limit: int) -> Sequence[Grant]:
+        """The holder's that are neither ending nor ended, oldest first."""
+        rows = table(Grant)
+        over = (GrantState.ENDING.value, GrantState.ENDED.value)
+        these = (rows.c.team == team, rows.c.holder == holder, rows.c.state.not_in(over))
+        return self._many(Grant, *these, order=[rows.c.created_at, rows.c.id], limit=limit)
+
+    def pending_of(self, team: str, requester: str, limit: int) -> Sequence[AccessRequest]:
+        """The requester's that nobody decided on, oldest first."""
+        rows = table(AccessRequest)
+        these = (rows.c.team == team, rows.c.requester == requester, rows.c.state == RequestState.PENDING.value)
+        return self._many(AccessRequest, *these, order=[rows.c.created_at, rows.c.id], limit=limit)
+
     def keys_of(self, team: str, grant_id: str) -> Sequence[Key]:
         """Every key the grant ever had, oldest first."""
         rows = table(Key)

@@ -11,6 +11,7 @@ from bot.desk.door import Door
 from bot.desk.grants import Grants
 from bot.desk.inventory import Inventory
 from bot.desk.invitations import Invitations
+from bot.desk.leaving import Leaving
 from bot.desk.model import RoundKind
 from bot.desk.overview import Overview
 from bot.desk.policy import Policy
@@ -36,6 +37,7 @@ class Desk:
     revoking: Revoking
     switching: Switching
     usage: UsageDesk
+    leaving: Leaving
     watch: Watch
 
 
@@ -107,6 +109,7 @@ def assemble(
         },
     )
     invitations = Invitations(store=store, providers=known, directory=directory, bell=bell, clock=clock)
+    leaving = Leaving(store=store, directory=directory, grants=grants, bell=bell, clock=clock)
     watch = Watch(
         store=store,
         providers=known,
@@ -122,4 +125,4 @@ def assemble(
         clock=clock,
         random=random,
     )
-    return Desk(known, requests, deposits, grants, revoking, switching, usage, watch)
+    return Desk(known, requests, deposits, grants, revoking, switching, usage, leaving, watch)

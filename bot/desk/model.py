@@ -153,6 +153,7 @@ class Cause(StrEnum):
     EXPIRED = "expired"  # its time is over
     VANISHED = "vanished"  # somebody removed the key at the provider
     OVERSPENT = "overspent"  # its budget is used up, and policy says so
+    LEFT = "left"  # the holder is no member any more
 
 
 @dataclass(frozen=True, slots=True)

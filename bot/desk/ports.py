@@ -101,6 +101,12 @@ class Transaction(Protocol):
     def grants_of(self, team: str, holder: str, limit: int) -> Sequence[Grant]:
         """The holder's, those not over first, then newest first."""
 
+    def living_grants_of(self, team: str, holder: str, limit: int) -> Sequence[Grant]:
+        """The holder's that are neither ending nor ended, oldest first."""
+
+    def pending_of(self, team: str, requester: str, limit: int) -> Sequence[AccessRequest]:
+        """The requester's that nobody decided on, oldest first."""
+
     def keys_of(self, team: str, grant_id: str) -> Sequence[Key]: ...
     def keys_metered(self, team: str, provider: str, meter: str) -> Sequence[Key]:
         """Those whose usage the provider reports under this id."""

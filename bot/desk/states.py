@@ -16,6 +16,7 @@ class RequestState(StrEnum):
     APPROVED = "approved"  # nobody's: the grant goes on from here
     DENIED = "denied"  # nobody's: over
     CANCELLED = "cancelled"  # nobody's: over
+    LEFT = "left"  # nobody's: over, its requester is no member any more
 
 
 class GrantState(StrEnum):
@@ -61,10 +62,13 @@ class LinkState(StrEnum):
 State = RequestState | GrantState | KeyState | LinkState
 
 _REQUEST: Mapping[State, frozenset[State]] = {
-    RequestState.PENDING: frozenset({RequestState.APPROVED, RequestState.DENIED, RequestState.CANCELLED}),
+    RequestState.PENDING: frozenset(
+        {RequestState.APPROVED, RequestState.DENIED, RequestState.CANCELLED, RequestState.LEFT}
+    ),
     RequestState.APPROVED: frozenset(),
     RequestState.DENIED: frozenset(),
     RequestState.CANCELLED: frozenset(),
+    RequestState.LEFT: frozenset(),
 }
 _GRANT: Mapping[State, frozenset[State]] = {
     GrantState.AWAITED: frozenset({GrantState.READY, GrantState.ENDED}),

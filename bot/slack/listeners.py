@@ -5,7 +5,7 @@ slow follows in the background of the same process.
 
 Slack may deliver the same press twice. What identifies it: a press its `trigger_id`, which each interaction has its
 own of and a redelivery repeats; a submitted form the id of its view. Deciding, cancelling and revoking need none, as
-doing the same again changes nothing, nor do events: an opened Home is drawn anew.
+doing the same again changes nothing, nor do events: an opened Home is drawn anew, and whoever changed is asked about.
 """
 
 import asyncio
@@ -31,6 +31,7 @@ from bot.desk.errors import (
     Undeliverable,
 )
 from bot.desk.grants import Grants
+from bot.desk.leaving import Leaving
 from bot.desk.model import Actor, Draft, Key, Ruling, Wish
 from bot.desk.ports import Notifier
 from bot.desk.requests import Menu, Requests
@@ -74,6 +75,7 @@ def register(
     grants: Grants,
     switching: Switching,
     usage: UsageDesk,
+    leaving: Leaving,
     notifier: Notifier,
     team: str,
 ) -> Background:
@@ -85,6 +87,7 @@ def register(
         grants=grants,
         switching=switching,
         usage=usage,
+        leaving=leaving,
         notifier=notifier,
         team=team,
         answers=Answers(app.client),
@@ -110,6 +113,7 @@ def register(
     app.view(REQUEST_FORM)(listeners.submit)
     app.view(DENY_FORM)(listeners.deny)
     app.event("app_home_opened")(listeners.home_opened)
+    app.event("user_change")(listeners.member_changed)
     app.event(ANYTHING)(listeners.acknowledge)
     app.error(listeners.failed)
     return background
@@ -124,6 +128,7 @@ class _Listeners:
         grants: Grants,
         switching: Switching,
         usage: UsageDesk,
+        leaving: Leaving,
         notifier: Notifier,
         team: str,
         answers: Answers,
@@ -134,6 +139,7 @@ class _Listeners:
         self._grants = grants
         self._switching = switching
         self._usage = usage
+        self._leaving = leaving
         self._notifier = notifier
         self._team = team
         self._answers = answers
@@ -338,6 +344,15 @@ class _Listeners:
         elif place.ephemeral and place.response_url:
             await self._answers.send(place, views.grant_list(await self._requests.home(actor), said=said), replace=True)
 
+    # ---- people who leave
+
+    async def member_changed(self, ack: AsyncAck, event: Body) -> None:
+        """Whoever left loses their keys. The event only says whom to ask about: it may be old, or come twice."""
+        user = event.get("user")
+        if isinstance(user, dict) and user.get("id"):
+            await self._leaving.look(Actor(self._team, str(user["id"])))
+        await ack()
+
     # ---- what is left
 
     async def acknowledge(self, ack: AsyncAck) -> None:
@@ -361,6 +376,10 @@ class _Listeners:
                 self._background.start(self._answers.say(Place.of(body), self._words(error)))
             case _ if "command" in body:
                 return BoltResponse(status=200, body={"response_type": "ephemeral", **views.note(self._words(error))})
+            case "event_callback" if (body.get("event") or {}).get("type") == "user_change":
+                # Nobody reads an answer, and a key may live on: Slack is not told that it is taken, and delivers it again.
+                self._words(error)
+                return BoltResponse(status=503, body="")
             case _:
                 self._words(error)
         return BoltResponse(status=200, body="")

@@ -138,6 +138,7 @@ _CLOSED = {
     "So the key was taken back.",
     Cause.REPLACED: "A newer link took the place of this one. The key behind this one was taken back.",
     Cause.REVOKED: "This key was revoked before the link was opened.",
+    Cause.LEFT: "Keys are for full members of the workspace. This one was taken back.",
     Cause.EXPIRED: "The time of this key is over. It was taken back.",
 }
 _ONWARDS = {

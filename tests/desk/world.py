@@ -354,7 +354,7 @@ class World:
         )
         self.requests, self.grants, self.revoking, self.watch = desk.requests, desk.grants, desk.revoking, desk.watch
         self.switching, self.usage, self.providers = desk.switching, desk.usage, desk.providers
-        self.deposits = desk.deposits
+        self.deposits, self.leaving = desk.deposits, desk.leaving
 
     # ---- the way of one request
 

@@ -73,6 +73,12 @@ def cancelled(draft: Draft = DRAFT) -> Story:
     return replace(story, request=replace(story.request, state=RequestState.CANCELLED))
 
 
+def left(draft: Draft = DRAFT) -> Story:
+    """Over, as its requester left."""
+    story = pending(draft)
+    return replace(story, request=replace(story.request, state=RequestState.LEFT))
+
+
 def denied(draft: Draft = DRAFT, reason: str = "Use the shared sandbox project") -> Story:
     """Said no to."""
     story = pending(draft)
@@ -192,6 +198,7 @@ def every() -> Iterator[tuple[str, Story]]:
     for words, draft in (("plain", DRAFT), ("hostile", HOSTILE_DRAFT)):
         yield f"pending-{words}", pending(draft)
         yield f"cancelled-{words}", cancelled(draft)
+        yield f"left-{words}", left(draft)
         yield f"denied-{words}", denied(draft, HOSTILE if words == "hostile" else "Not now")
         for state in GrantState:
             yield f"{state}-{words}", granted(state, draft)
@@ -205,6 +212,7 @@ def every() -> Iterator[tuple[str, Story]]:
     yield "overspent", spent(26_000_000, key=KeyState.REVOKED, state=GrantState.ENDED)
     yield "vanished", granted(GrantState.ENDED, because=Cause.VANISHED, by="system")
     yield "expired", granted(GrantState.ENDED, because=Cause.EXPIRED, by="system")
+    yield "holder-left", granted(GrantState.ENDED, because=Cause.LEFT, by="system")
     yield "taken", granted(GrantState.ENDING, by="U0ANA")
     yield "never-made", replace(granted(GrantState.ENDED), key=None)
     yield "no-limits", replace(pending(), limits=())

@@ -78,6 +78,9 @@ def receipt(story: Story) -> Message:
         case RequestState.CANCELLED:
             text = f"You cancelled your request for {asked}."
             blocks.append(small("You cancelled this request. `/apikey request` asks anew."))
+        case RequestState.LEFT:
+            text = f"Your request for {asked} is over."
+            blocks.append(small("Over: you are no full member of this workspace any more. Nothing was made."))
         case _:
             text = f"Your request for {asked} is decided."
             blocks.append(small("Decided. The answer is in the message below."))
@@ -167,6 +170,8 @@ def late(story: Story) -> str:
     asked = standing.key_to(request.draft)
     if request.state is RequestState.CANCELLED:
         return f"{mention(request.requester)} cancelled this request before. There is nothing left to decide."
+    if request.state is RequestState.LEFT:
+        return f"{mention(request.requester)} is no full member any more. There is nothing left to decide."
     if decision is None:
         return "Somebody was faster. Look again: this may still be open."
     done = "approved" if decision.ruling is Ruling.APPROVE else "denied"

@@ -113,6 +113,8 @@ def decided(story: Story) -> str:
     """Who decided, when and why; or that it was taken back."""
     if story.request.state is RequestState.CANCELLED:
         return f"*Cancelled by {mention(story.request.requester)}.*"
+    if story.request.state is RequestState.LEFT:
+        return f"*Over: {mention(story.request.requester)} is no full member of this workspace any more.*"
     if story.decision is None:
         return "*Waiting for an approver.*"
     by, at = mention(story.decision.approver), when(story.decision.at)
@@ -159,6 +161,8 @@ def standing(story: Story) -> str:
     match story.request.state:
         case RequestState.CANCELLED:
             return "You cancelled it."
+        case RequestState.LEFT:
+            return "Over: you were no full member of this workspace any more."
         case RequestState.DENIED if story.decision:
             return f"Denied by {mention(story.decision.approver)}.\n{quoted(story.decision.reason, REASON_IN_LIST)}"
         case _:
@@ -308,6 +312,8 @@ def _ended(grant: Grant, *, you: bool = False) -> str:
     at = f" {when(grant.ended_at)}" if grant.ended_at else ""
     if grant.ended_because is Cause.EXPIRED:
         return f"Expired{at}."
+    if grant.ended_because is Cause.LEFT:
+        return f"Its holder is no full member of this workspace any more; the desk took it back{at}."
     if grant.ended_because is Cause.OVERSPENT:
         return f"Its budget for the month was used up{at}, and policy ends a key then."
     if grant.ended_because is Cause.VANISHED:

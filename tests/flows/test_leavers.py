@@ -1,0 +1,51 @@
+"""People who leave, over the wire: Slack tells of it, once, twice, late, or while it cannot be asked."""
+
+from typing import Any
+
+import pytest
+
+from bot.desk.audit import Act
+from tests.flows.world import World
+
+
+def changed(**flags: bool) -> dict[str, Any]:
+    """Slack's event about Ben."""
+    return {"type": "user_change", "user": {"id": "U0BEN", "team_id": "T0ACME", **flags}, "event_ts": "1.1"}
+
+
+@pytest.mark.parametrize("flag", ["deleted", "is_restricted"])
+async def test_who_leaves_loses_key_and_request(flow: World, flag: str) -> None:
+    """The key dies at the provider, the card says why there is nothing to decide; the event again changes nothing."""
+    await flow.picked_up()
+    await flow.ask()
+    await flow.card(flow.ana)
+    await flow.sandbox.patch_member("U0BEN", **{flag: True})
+    assert (await flow.sandbox.event(changed(**{flag: True}))).acknowledged
+    await flow.ana.expect_message("no full member of this workspace any more")
+    await flow.no_key_left()
+    assert (await flow.sandbox.event(changed(**{flag: True}))).acknowledged
+    acts = await flow.acts()
+    assert (acts.count(Act.HOLDER_LEFT), acts.count(Act.REQUESTER_LEFT)) == (1, 1)
+
+
+async def test_an_event_out_of_order_takes_nothing(flow: World) -> None:
+    """One that says "deactivated" and comes when its member is back: the directory of this moment is believed."""
+    await flow.picked_up()
+    before = await flow.acts()
+    assert (await flow.sandbox.event(changed(deleted=True))).acknowledged
+    assert len(await flow.sandbox.openai_keys()) == 1
+    assert await flow.acts() == before
+
+
+async def test_an_event_that_cannot_be_checked_is_not_taken(flow: World) -> None:
+    """Slack says who left and then cannot be asked: nothing is revoked, and its retry of the event does it."""
+    await flow.picked_up()
+    await flow.sandbox.patch_member("U0BEN", deleted=True)
+    await flow.sandbox.fault("slack", "users.info", status=500)
+    assert not (await flow.sandbox.event(changed(deleted=True))).acknowledged
+    assert Act.HOLDER_LEFT not in await flow.acts()
+    assert len(await flow.sandbox.openai_keys()) == 1
+    delivery = (await flow.sandbox.record())["deliveries"][-1]["id"]
+    assert (await flow.sandbox.redeliver(delivery)).acknowledged
+    await flow.no_key_left()
+    assert (await flow.acts()).count(Act.HOLDER_LEFT) == 1

@@ -110,3 +110,22 @@ async def test_many_things_are_ended_piece_by_piece(world: World, monkeypatch: p
     assert await world.leaving.look(BEN)
     acts = await world.acts()
     assert (acts.count(Act.HOLDER_LEFT), acts.count(Act.REQUESTER_LEFT)) == (5, 3)
+
+
+async def test_what_was_cut_off_is_ended_when_it_is_told_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A desk that ends after the first piece leaves it whole; the same event again ends the rest, and each thing once."""
+    monkeypatch.setattr(leaving, "BATCH", 2)
+    for _ in range(5):
+        await world.approved()
+    gone(world)
+
+    def dies() -> None:
+        raise RuntimeError("died")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.leaving._bell, "ring", dies)
+        with pytest.raises(RuntimeError, match="died"):
+            await world.leaving.look(BEN)
+    assert (await world.acts()).count(Act.HOLDER_LEFT) == 2
+    assert await world.leaving.look(BEN)
+    assert (await world.acts()).count(Act.HOLDER_LEFT) == 5

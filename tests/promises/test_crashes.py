@@ -797,6 +797,10 @@ SWITCHING = f"leased as a revocation is: {USED}::test_switching_that_fails_is_tr
 A_QUESTION = "changes nothing there: it asks"
 WITH_THE_LEASE = f"a part of the transaction of {KEEP_ROUND}"
 ELSEWHERE = {
+    "Leaving.look": (
+        "each piece whole, the rest when Slack's event comes again: "
+        "tests/desk/test_leaving.py::test_what_was_cut_off_is_ended_when_it_is_told_again"
+    ),
     "OpenAI.mint: POST": f"at an API that makes no keys apart from accounts; leaves what {MINT_ACCOUNT} leaves",
     "OpenAI._create_key: POST 2": f"at an API whose keys do not expire; the call before it is {MINT_KEY}, and it made nothing",
     "OpenAI._delete_keys: DELETE": "at an API that keeps the account; deletes what is left of its keys when it is asked again",

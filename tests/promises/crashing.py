@@ -27,7 +27,7 @@ from bot.desk.errors import (
 from bot.desk.model import Minted, Notice, Scope, Secret, Story
 from bot.desk.ports import Random, Transaction
 from storage.store import SqlStore
-from tests.desk.world import SetClock, Slack, Vendor, Workspace, World
+from tests.desk.world import POLICY, SetClock, Slack, Vendor, Workspace, World
 
 T = TypeVar("T")
 
@@ -236,6 +236,7 @@ class Around:
     """
 
     def __init__(self, *, random: Random, committed: Callable[[Turn], None]) -> None:
+        self.policy = POLICY
         self.clock = SetClock()
         self.people = Workspace()
         self.vendor = ShakyVendor(self.clock)

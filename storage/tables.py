@@ -124,6 +124,7 @@ class GrantRow(DraftRow, table=True):
     ended_by: str | None = None
     ended_because: str | None = None
     invitation: str | None = None
+    email: str | None = None
     due_at: datetime | None = _time(optional=True)
     attempts: int = 0
 

@@ -195,7 +195,12 @@ class UsageStatements:
         keys, grants, rows = table(Key), table(Grant), _table(UsageRow)
         named = (keys.c.team == team, keys.c.id.in_(list(key_ids)))
         touched = sorted(set(self._db.execute(select(keys.c.grant_id).where(*named)).scalars()))
-        active = (grants.c.team == team, grants.c.id.in_(touched), grants.c.state == GrantState.ACTIVE.value)
+        active = (
+            grants.c.team == team,
+            grants.c.id.in_(touched),
+            grants.c.state == GrantState.ACTIVE.value,
+            grants.c.monthly_budget_cents > 0,  # where nobody agreed on a budget, none is used up
+        )
         budgets = {
             row.id: row.monthly_budget_cents * MICROS_IN_A_CENT
             for row in self._db.execute(select(grants.c.id, grants.c.monthly_budget_cents).where(*active))

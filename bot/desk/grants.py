@@ -426,10 +426,17 @@ class Grants:
         await self._door.admit(actor, to=Act.REVOKE_ASKED, subject=grant_id)
         grant = await self._grant(actor.team, grant_id)
         holder = Actor(grant.team, grant.holder)
-        decision = await self._store.read(lambda tx: tx.decision(grant.team, grant.request_id))
+        asked, decision = await self._store.read(
+            lambda tx: (tx.request(grant.team, grant.request_id), tx.decision(grant.team, grant.request_id))
+        )
         # Who approved may take it back whatever today's policy says: the holder may have left, or the rule changed.
         own = {grant.holder, decision.approver if decision else grant.holder}
-        if actor.id not in own and not await self._approvers.may_decide(actor, holder, grant.draft):
+        if actor.id not in own and not await self._approvers.may_decide(
+            # As it was asked for: the grant may meanwhile name the project that was made for it.
+            actor,
+            holder,
+            _present(asked).draft,
+        ):
             refusal = NotAllowed("Only its holder or an approver can revoke a key.")
             raise await self._door.refuse(actor, refusal, to=Act.REVOKE_ASKED, subject=grant_id)
         now = self._clock()

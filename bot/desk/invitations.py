@@ -9,10 +9,11 @@ from datetime import datetime, timedelta
 
 from bot.desk.audit import Act
 from bot.desk.bell import Bell
-from bot.desk.errors import ProviderError, Unavailable
-from bot.desk.model import Actor, Grant
+from bot.desk.door import unwelcome
+from bot.desk.errors import ProviderError, Superseded, Unavailable
+from bot.desk.model import Actor, Cause, Grant
 from bot.desk.offer import Invitation
-from bot.desk.ports import Clock, Directory, Store, Transaction
+from bot.desk.ports import Clock, Directory, Provider, Store, Transaction
 from bot.desk.providers import Providers
 from bot.desk.retrying import wait_before
 from bot.desk.revoking import LOOK_AGAIN, QUARANTINE
@@ -35,69 +36,103 @@ class Invitations:
         self._clock = clock
 
     async def carry_out(self, grant: Grant) -> None:
-        """Sends or withdraws. What fails is tried again, later and later. Raises `Superseded` when it moved on."""
+        """Sends, follows or withdraws. What fails is tried again, later and later.
+
+        Raises `Superseded` when it moved on meanwhile.
+        """
+        steps = {GrantState.INVITING: self._send, GrantState.INVITED: self._follow}
         try:
-            invitation = await self._at_provider(grant)
+            await steps.get(grant.state, self._withdraw)(grant)
         except (ProviderError, Unavailable) as error:
             wait = wait_before(grant.attempts, error)
             log.warning("the invitation of %s failed (%s), again in %s", grant.id, type(error).__name__, wait)
             again = self._clock() + wait
             await self._store.write(lambda tx: tx.move(grant, due_at=again, attempts=grant.attempts + 1))
-            return
-        now = self._clock()
-
-        def write_down(tx: Transaction) -> None:
-            self._write_down(tx, grant, invitation, now)
-
-        # Superseded: taken back while the provider was inviting. The grant is ENDING then, and its own pass withdraws.
-        await self._store.write(write_down)
         self._bell.ring()
 
-    def _write_down(self, tx: Transaction, grant: Grant, invitation: Invitation, now: datetime) -> None:
-        sending = grant.state is not GrantState.ENDING
-        again = now + ASK_AGAIN if invitation.pending and now < grant.created_at + ASKED_FOR else None
-        if grant.state is GrantState.INVITED:
-            tx.move(grant, invitation=invitation.handle, due_at=again, attempts=0)
+    async def _send(self, grant: Grant) -> None:
+        person = await self._directory.person(grant.holder, fresh=True)
+        if unwelcome(Actor(grant.team, grant.holder), person) is not None or person is None:
+            await self._store.write(lambda tx: self._end(tx, grant, self._clock()))
             return
-        if not sending and not invitation.handle and now < (grant.ended_at or now) + QUARANTINE:
-            # An invitation that was under way when it was taken back may land after it was looked for.
-            tx.move(grant, due_at=now + LOOK_AGAIN, attempts=grant.attempts + 1)
+        if grant.email is None:
+            if person.email is None:
+                raise Unavailable(f"Slack shows no mail address of {grant.holder}.")
+            # Written down before it is used: it may be another one when the invitation is withdrawn.
+            addressed = await self._store.write(lambda tx: tx.move(grant, email=person.email))
+        else:
+            addressed = grant
+        provider, project = self._provider(grant), grant.draft.scope.project
+        invitation = await provider.invite(email=addressed.email or "", project=project)
+        try:
+            await self._store.write(lambda tx: self._invited(tx, addressed, invitation, self._clock()))
+        except Superseded:
+            # Taken back while the provider was inviting: the pass that withdraws has to know what.
+            await self._store.write(lambda tx: self._learnt(tx, addressed, invitation))
+            raise
+
+    async def _follow(self, grant: Grant) -> None:
+        known = Invitation(grant.invitation or "", grant.email or "", pending=True)
+        found = await self._provider(grant).follow(invitation=known, project=grant.draft.scope.project)
+        again = self._again(grant, found)
+        await self._store.write(lambda tx: tx.move(grant, invitation=found.handle, due_at=again, attempts=0))
+
+    async def _withdraw(self, grant: Grant) -> None:
+        # An empty handle: they were in the project before the desk came, and stay.
+        if grant.invitation != "" and (grant.invitation or grant.email):
+            invitation = Invitation(grant.invitation or "", grant.email or "")
+            await self._provider(grant).withdraw(invitation=invitation, project=grant.draft.scope.project)
+        now = self._clock()
+        if grant.invitation is None and now < (grant.ended_at or now) + QUARANTINE:
+            # One that was under way when it was taken back may land after it was looked for.
+            later = now + LOOK_AGAIN
+            await self._store.write(lambda tx: tx.move(grant, due_at=later, attempts=grant.attempts + 1))
             return
-        tx.move(
-            grant,
-            GrantState.INVITED if sending else GrantState.ENDED,
-            invitation=invitation.handle or None,
-            due_at=again,
-            attempts=0,
-        )
+        await self._store.write(lambda tx: self._withdrawn(tx, grant, now))
+
+    def _provider(self, grant: Grant) -> Provider:
+        provider = self._providers.get(grant.draft.scope.provider)
+        if provider is None:
+            raise ProviderError(f"provider {grant.draft.scope.provider} is not set up")
+        return provider
+
+    def _again(self, grant: Grant, invitation: Invitation) -> datetime | None:
+        now = self._clock()
+        return now + ASK_AGAIN if invitation.pending and now < grant.created_at + ASKED_FOR else None
+
+    def _invited(self, tx: Transaction, grant: Grant, invitation: Invitation, now: datetime) -> None:
+        again = self._again(grant, invitation)
+        tx.move(grant, GrantState.INVITED, invitation=invitation.handle, due_at=again, attempts=0)
+        self._record(tx, grant, Act.INVITED, now, invitation=invitation.handle, holder=grant.holder)
         tx.redraw(grant.team, grant.request_id, now)
+
+    def _learnt(self, tx: Transaction, grant: Grant, invitation: Invitation) -> None:
+        found = tx.grant(grant.team, grant.id)
+        if found is not None and found.state is GrantState.ENDING:
+            tx.move(found, invitation=invitation.handle)
+
+    def _withdrawn(self, tx: Transaction, grant: Grant, now: datetime) -> None:
+        tx.move(grant, GrantState.ENDED, due_at=None, attempts=0)
+        self._record(tx, grant, Act.WITHDRAWN, now, invitation=grant.invitation, holder=grant.holder)
+        self._record(tx, grant, Act.ENDED, now)
+        tx.redraw(grant.team, grant.request_id, now)
+
+    def _end(self, tx: Transaction, grant: Grant, now: datetime) -> None:
+        """Who was to be invited may not be any more: left, or a guest now."""
         by = Actor.system(grant.team).id
+        tx.move(grant, GrantState.ENDED, ended_at=now, ended_by=by, ended_because=Cause.REVOKED, due_at=None)
+        self._record(tx, grant, Act.ENDED, now)
+        tx.redraw(grant.team, grant.request_id, now)
+
+    def _record(self, tx: Transaction, grant: Grant, act: Act, now: datetime, **detail: str | None) -> None:
+        scope = grant.draft.scope
         tx.record(
             team=grant.team,
             at=now,
-            actor=by,
-            act=Act.INVITED if sending else Act.WITHDRAWN,
+            actor=Actor.system(grant.team).id,
+            act=act,
             subject=grant.id,
-            provider=grant.draft.scope.provider,
-            project=grant.draft.scope.project,
-            holder=grant.holder,
-            invitation=invitation.handle,
+            provider=scope.provider,
+            project=scope.project,
+            **detail,
         )
-        if not sending:
-            tx.record(team=grant.team, at=now, actor=by, act=Act.ENDED, subject=grant.id)
-
-    async def _at_provider(self, grant: Grant) -> Invitation:
-        scope = grant.draft.scope
-        provider = self._providers.get(scope.provider)
-        if provider is None:
-            raise ProviderError(f"provider {scope.provider} is not set up")
-        person = await self._directory.person(grant.holder, fresh=True)
-        email = person.email if person else None
-        if grant.state is not GrantState.ENDING:
-            if email is None:
-                raise Unavailable(f"Slack shows no mail address of {grant.holder}.")
-            return await provider.invite(email=email, project=scope.project)
-        invitation = Invitation(grant.invitation or "", email or "")
-        if invitation.handle or invitation.email:
-            await provider.withdraw(invitation=invitation, project=scope.project)
-        return invitation

@@ -160,7 +160,7 @@ class Cause(StrEnum):
 class Grant:
     """The standing right to a key. The clock of `expires_at` starts at pick-up; before it, it is None.
 
-    `invitation` is the provider's handle of an invitation sent instead of a key; `due_at` is when the desk next tries
+    `invitation` is the provider's handle of an invitation sent instead of a key, to `email`; `due_at` is when the desk next tries
     to send or withdraw it, `attempts` how often it tried.
     """
 
@@ -177,6 +177,7 @@ class Grant:
     ended_by: str | None = None
     ended_because: Cause | None = None
     invitation: str | None = None
+    email: str | None = None
     due_at: datetime | None = None
     attempts: int = 0
 

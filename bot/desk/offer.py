@@ -115,7 +115,8 @@ class Usage:
 class Invitation:
     """An invitation to the provider's own organisation. `handle` is what withdraws it, or the membership it became.
 
-    `pending` while it waits to be accepted: asked for again later, it is a membership, or still that.
+    An empty handle: they were in the project before, so nothing of the desk's is there to withdraw. `pending` while it
+    waits to be accepted.
     """
 
     handle: str

@@ -317,12 +317,20 @@ class Provider(Protocol):
     async def invite(self, *, email: str, project: str) -> Invitation:
         """Invites to the provider's organisation and to this project alone, with the least role. INVITE.
 
-        Who was invited before, or is a member, is added to the project.
+        Who was invited before, or is a member of the organisation, is added to the project; who is in the project
+        already is left as they are, and the invitation has no handle.
         """
         raise self._not_offered()
 
+    async def follow(self, *, invitation: Invitation, project: str) -> Invitation:
+        """How far an invitation is; who accepted it is in the project now. Never sends one. INVITE."""
+        raise self._not_offered()
+
     async def withdraw(self, *, invitation: Invitation, project: str) -> None:
-        """Takes an invitation back, or the membership of the project that it became. Gone is gone. INVITE."""
+        """Takes an invitation back, or the membership of the project that it became. Gone is gone. INVITE.
+
+        Without a handle: an open invitation to this address and project, and no membership, which may be older.
+        """
         raise self._not_offered()
 
     def applied_limits(self, *, scope: Scope, lifetime: timedelta) -> tuple[AppliedLimit, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
 from bot.desk.limits import watched
-from bot.desk.model import AccessRequest
+from bot.desk.model import AccessRequest, Wish
 from bot.desk.offer import Ability, AppliedLimit, Probe
 from bot.desk.policy import Policy
 from bot.desk.ports import Clock, Provider
@@ -68,7 +68,7 @@ class Providers(Mapping[str, Provider]):
         """What holds a key of this request to what: the provider's limits, and the desk's own watching."""
         scope = request.draft.scope
         provider = self.get(scope.provider)
-        if provider is None:
+        if provider is None or request.draft.wish is Wish.INVITATION:
             return ()
         limits = provider.applied_limits(scope=scope, lifetime=request.draft.duration)
         if not self.offers(scope.provider, Ability.USAGE):

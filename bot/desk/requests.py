@@ -22,19 +22,22 @@ from bot.desk.model import (
     Key,
     Notice,
     NoticeKind,
+    Person,
     Ruling,
     Story,
     Wish,
 )
 from bot.desk.offer import Ability, Permission, Probe, Project
 from bot.desk.overview import Overview
-from bot.desk.policy import ANY, Refuse, Rule
+from bot.desk.policy import ANY, DEPOSIT, Refuse, Rule
 from bot.desk.ports import Clock, Directory, Provider, Random, Store, Transaction
 from bot.desk.providers import Providers, mints
 from bot.desk.states import GrantState, KeyState, RequestState
 
 PROJECT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{1,59}")  # of one that is to be made
 LEAST_BUDGET = 100  # cents a month
+MODELS_AT_MOST = 20  # of one key
+GRANTS_AT_MOST = 1000  # of one holder, looked through
 SHOWN_AT_MOST = 20  # of my requests, and of an approver's queue; Slack's Home takes 100 blocks
 PENDING_AT_MOST = 200  # among which an approver's queue is looked for
 
@@ -128,6 +131,8 @@ class Requests:
             for name in dict.fromkeys(rule.provider for rule in rules)
             if name in self._providers
         )
+        # What people bring comes last: whoever looks for a provider by name sees those first.
+        choices = tuple(sorted(choices, key=lambda choice: choice.provider.name == DEPOSIT))
         if not choices:
             refusal = NotAllowed("Policy has no rule that lets you ask for a key. Your operator can add one.")
             raise await self._door.refuse(actor, refusal, to=Act.SUBMITTED, subject="a new request")
@@ -144,7 +149,8 @@ class Requests:
         """
         if not self._providers.can(provider, Ability.MODELS):
             return ()
-        return await self._providers[provider].models(project=project or NEW_PROJECT)
+        there = {one.id for one in await self._providers[provider].projects()}
+        return await self._providers[provider].models(project=project if project in there else NEW_PROJECT)
 
     async def submit(self, actor: Actor, draft: Draft, *, origin: str) -> Story:
         """Asks. The same `origin` (the modal it came from) asks once, however often it is delivered.
@@ -158,16 +164,16 @@ class Requests:
         least = LEAST_BUDGET if draft.wish is Wish.KEY and self._providers.meters(draft.scope.provider) else 0
         if draft.scope.monthly_budget_cents < least:
             raise DraftRejected("monthly_budget_cents", "A budget is at least $1 a month.")
-        if draft.wish is Wish.INVITATION and person.email is None:
-            raise DraftRejected("project", "Slack shows the desk no mail address of yours, so nobody can be invited.")
+        if len(draft.scope.models) > MODELS_AT_MOST:
+            raise DraftRejected("models", f"Choose {MODELS_AT_MOST} models at most, or none for all of them.")
+        if draft.wish is Wish.INVITATION:
+            await self._may_be_invited(person, draft)
         verdict = await self._approvers.verdict(actor.id, draft)
         if isinstance(verdict, Refuse):
             raise DraftRejected(verdict.field, verdict.because)
         deciders = await self._approvers.people(actor, verdict)
         if not deciders:
-            raise DraftRejected(
-                "permission", "Nobody who may approve this is here now. Ask your operator to name others."
-            )
+            raise DraftRejected("reason", "Nobody who may approve this is here now. Ask your operator to name others.")
         draft = await self._named(draft)
 
         now = self._clock()
@@ -216,6 +222,18 @@ class Requests:
         story = await self._store.write(act)
         self._bell.ring()
         return story
+
+    async def _may_be_invited(self, person: Person, draft: Draft) -> None:
+        if person.email is None:
+            raise DraftRejected("project", "Slack shows the desk no mail address of yours, so nobody can be invited.")
+        held = await self._store.read(lambda tx: tx.grants_of(person.team, person.id, GRANTS_AT_MOST))
+        for grant in held:
+            there = (grant.draft.scope.provider, grant.draft.scope.project) == (
+                draft.scope.provider,
+                draft.scope.project,
+            )
+            if there and grant.state in (GrantState.INVITING, GrantState.INVITED):
+                raise DraftRejected("project", "You are invited to this project already. `/apikey list` shows it.")
 
     async def decide(self, actor: Actor, request_id: str, ruling: Ruling, reason: str = "") -> Story:
         """Decides, once: the same decision by the same person again changes nothing and answers the same.

@@ -41,9 +41,10 @@ class Switching:
         """
         await self._door.admit(actor, to=Act.ENABLE_ASKED, subject=grant_id)
         grant, decision = await self._store.read(lambda tx: _decided(tx, actor.team, grant_id))
+        story = await self._store.read(lambda tx: tell(tx, actor.team, grant.request_id, self._providers))
         holder = Actor(grant.team, grant.holder)
         approved = decision == actor.id != grant.holder
-        if not approved and not await self._approvers.may_decide(actor, holder, grant.draft):
+        if not approved and not await self._approvers.may_decide(actor, holder, story.request.draft):
             refusal = NotAllowed("Only an approver can switch a key on again, and not its holder.")
             raise await self._door.refuse(actor, refusal, to=Act.ENABLE_ASKED, subject=grant_id)
         now = self._clock()
@@ -95,7 +96,9 @@ class Switching:
 
         def write_down(tx: Transaction) -> None:
             if off:
-                tx.move(key, KeyState.DISABLED, due_at=next_month(now), attempts=0)
+                # It may have been asked for in the month before, of which nothing counts any more.
+                spent = tx.spent(key.team, [key.id], now.date().replace(day=1), 100)
+                tx.move(key, KeyState.DISABLED, due_at=next_month(now) if spent else now, attempts=0)
             else:
                 tx.move(key, KeyState.LIVE, due_at=None, attempts=0)
             tx.record(

@@ -75,6 +75,7 @@ class _Option(_Told):
 class _Input(_Told):
     value: _Typed | None = None
     selected_option: _Option | None = None
+    selected_options: list[_Option] | None = None
 
 
 class _State(_Told):

@@ -155,7 +155,8 @@ class _Listeners:
                 await self._open_form(actor, str(body.get("trigger_id") or ""))
                 await ack()
             case ("list", _) | ("revoke", ""):
-                await _reply(ack, views.grant_list(await self._requests.home(actor)))
+                which = "Which one do you give back? Press its *Revoke*." if word.lower() == "revoke" else ""
+                await _reply(ack, views.grant_list(await self._requests.home(actor), said=which))
             case "usage", _:
                 await _reply(ack, views.my_usage(await self._usage.mine(actor)))
             case "revoke", grant_id:
@@ -209,10 +210,11 @@ class _Listeners:
             choice = (await self._requests.menu(self._actor(context))).of(_provider(body))
         await ack(options=views.permission_options(choice, _query(body)))
 
-    async def suggest_models(self, ack: AsyncAck, body: Body) -> None:
+    async def suggest_models(self, ack: AsyncAck, body: Body, context: AsyncBoltContext) -> None:
         project = forms.project((body.get("view") or {}).get("state", {}).get("values", {}))
         async with asyncio.timeout(SUGGESTION_SECONDS):
-            models = await self._requests.models(_provider(body), project)
+            choice = (await self._requests.menu(self._actor(context))).of(_provider(body))
+            models = await self._requests.models(choice.provider.name, project)
         await ack(options=views.model_options(list(models), _query(body)))
 
     async def submit(self, ack: AsyncAck, body: Body, context: AsyncBoltContext) -> None:

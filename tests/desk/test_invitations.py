@@ -94,6 +94,45 @@ async def test_taken_back_before_anything_was_sent(world: World) -> None:
     assert world.vendor.invited == INVITED
 
 
+async def test_who_was_in_the_project_before_stays_in_it(world: World) -> None:
+    """The desk takes back only what it gave."""
+    world.vendor.members.add("ben@acme.example")
+    world.vendor.invited = set(INVITED)
+    grant = await world.approved(what=invitation())
+    await world.sweep()
+    assert (await world.grant(grant)).invitation == ""
+    await world.grants.revoke(CARA, grant.id)
+    await world.sweep()
+    assert (await world.grant(grant)).state is GrantState.ENDED
+    assert world.vendor.invited == INVITED
+
+
+async def test_the_address_that_was_invited_is_the_one_withdrawn(world: World) -> None:
+    """Whatever Slack says of it by then."""
+    grant = await world.approved(what=invitation())
+    await world.sweep()
+    world.people.people[BEN.id] = replace(world.people.people[BEN.id], email="ben.okafor@acme.example")
+    await world.grants.revoke(BEN, grant.id)
+    await world.sweep()
+    assert world.vendor.invited == set()
+
+
+async def test_who_left_before_it_was_sent_is_not_invited(world: World) -> None:
+    """The grant is over, and nobody is invited."""
+    grant = await world.approved(what=invitation())
+    world.people.people[BEN.id] = replace(world.people.people[BEN.id], guest=True)
+    await world.sweep()
+    assert (await world.grant(grant)).state is GrantState.ENDED
+    assert world.vendor.invited == set()
+
+
+async def test_nobody_is_invited_twice_to_one_project(world: World) -> None:
+    """Taking one back would take the other, too."""
+    await world.approved(what=invitation())
+    with pytest.raises(DraftRejected, match="already"):
+        await world.asked(BEN, invitation())
+
+
 async def test_taken_back_while_the_provider_is_inviting(world: World) -> None:
     """It lands after all: it is looked for until its quarantine ends, and withdrawn."""
     grant = await world.approved(what=invitation())
@@ -104,10 +143,19 @@ async def test_taken_back_while_the_provider_is_inviting(world: World) -> None:
     world.vendor.at_invite.open()
     await inviting  # the same pass finds it, and withdraws it
     assert world.vendor.invited == set()
-    assert (await world.grant(grant)).state is GrantState.ENDING
-    world.vendor.invited = set(INVITED)  # … and lands once more
-    await world.sweep(MINUTE)
+    assert (await world.grant(grant)).state is GrantState.ENDED
+
+
+async def test_a_process_that_died_while_the_provider_was_inviting(world: World) -> None:
+    """Taken back then: an open invitation is looked for by its address until its quarantine ends, and withdrawn."""
+    grant = await world.approved(what=invitation())
+    world.vendor.invite_faults = [OutcomeUnknown("cut")]
+    await world.sweep()
+    await world.grants.revoke(BEN, grant.id)
+    world.vendor.invited = set(INVITED)  # it lands after all
+    await world.sweep()
     assert world.vendor.invited == set()
+    assert (await world.grant(grant)).state is GrantState.ENDING
     await world.sweep(QUARANTINE)
     assert (await world.grant(grant)).state is GrantState.ENDED
 

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from bot.desk import envelope
@@ -163,6 +164,7 @@ class Vendor(Provider):
         self.lands = False
         self.invited: set[tuple[str, str]] = set()
         self.accepted: set[str] = set()
+        self.members: set[str] = set()
         self.made = [Project("proj_search", "search-prod")]
         self.at_invite = Gate()
         self.at_mint = Gate()
@@ -187,21 +189,27 @@ class Vendor(Provider):
         return found[0] if found else self.made[-1]
 
     async def invite(self, *, email: str, project: str) -> Invitation:
-        """Waits at the gate, meets its fault, or lands."""
+        """Waits at the gate, meets its fault, or lands. Who is in the project already stays as they are."""
         await self.at_invite.passed()
         fault = self.invite_faults.pop(0) if self.invite_faults else None
-        if fault is None or self.lands:
+        before = email in self.members
+        if not before and (fault is None or self.lands):
             self.invited.add((email, project))
         if fault:
             raise fault
-        return Invitation(f"invite {email}", email, pending=email not in self.accepted)
+        return Invitation("" if before else f"invite {email}", email, pending=not before and email not in self.accepted)
+
+    async def follow(self, *, invitation: Invitation, project: str) -> Invitation:
+        """Whether it was accepted."""
+        return replace(invitation, pending=invitation.email not in self.accepted)
 
     async def withdraw(self, *, invitation: Invitation, project: str) -> None:
-        """By handle or by mail address."""
+        """By handle; without one, what nobody accepted."""
         if self.invite_faults:
             raise self.invite_faults.pop(0)
         email = invitation.handle.removeprefix("invite ") or invitation.email
-        self.invited.discard((email, project))
+        if invitation.handle or email not in self.accepted:
+            self.invited.discard((email, project))
 
     def land(self, marker: str) -> str:
         """A key comes to be; its handle."""

@@ -172,6 +172,10 @@ class Anthropic(Provider):
         """As a user of the organization and a developer of the workspace."""
         return await self._people.invite(email, project)
 
+    async def follow(self, *, invitation: Invitation, project: str) -> Invitation:
+        """How far it is; who accepted is in the project now."""
+        return await self._people.follow(invitation, project)
+
     async def withdraw(self, *, invitation: Invitation, project: str) -> None:
         """Deletes the invitation, or takes the person out of the workspace; the organization keeps them."""
         await self._people.withdraw(invitation, project)

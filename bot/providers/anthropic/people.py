@@ -4,6 +4,8 @@ An invitation names no workspace. Whoever is in the organization is put into the
 when the invitation is asked for again after it was accepted.
 """
 
+from dataclasses import replace
+
 from bot.desk.errors import ProviderInvalid, ProviderNotFound
 from bot.desk.offer import Invitation
 from bot.providers.anthropic import wire
@@ -29,15 +31,27 @@ class People:
         await self._calls.get(self._workspace(project), wire.Workspace)
         user = await self._user(email)
         if user is not None:
-            await self._join(user, project)
-            return Invitation(USER + user.id, email)
+            return Invitation(USER + user.id if await self._join(user, project) else "", email)
         pending = await self._pending(email)
         if pending is None:
             pending = await self._calls.call("POST", INVITES, wire.Invite, body={"email": email, "role": ROLE})
         return Invitation(INVITE + pending.id, email, pending=True)
 
+    async def follow(self, invitation: Invitation, project: str) -> Invitation:
+        """Puts into the workspace whoever accepted."""
+        user = await self._user(invitation.email)
+        if user is not None:
+            await self._join(user, project)
+            return Invitation(USER + user.id, invitation.email)
+        return replace(invitation, pending=await self._pending(invitation.email) is not None)
+
     async def withdraw(self, invitation: Invitation, project: str) -> None:
         """Deletes the invitation, or takes the person out of the workspace."""
+        if not invitation.handle:
+            pending = await self._pending(invitation.email)
+            if pending is not None:
+                await self._calls.call("DELETE", f"{INVITES}/{pending.id}", wire.Gone)
+            return
         if invitation.handle.startswith(INVITE):
             invite = f"{INVITES}/{self._calls.checked(invitation.handle.removeprefix(INVITE))}"
             try:
@@ -55,24 +69,31 @@ class People:
         await self._leave(left, project)
 
     async def _user(self, email: str) -> wire.User | None:
+        if not email:
+            return None  # nobody's: a filter by nothing names everybody
         async for user in listed(self._calls, USERS, Page[wire.User], email=email):
             if user.email.lower() == email.lower():
                 return user
         return None
 
     async def _pending(self, email: str) -> wire.Invite | None:
+        if not email:
+            return None
         async for invite in listed(self._calls, INVITES, Page[wire.Invite], email=email):
             if invite.status == "pending" and invite.email.lower() == email.lower():
                 return invite
         return None
 
-    async def _join(self, user: wire.User, project: str) -> None:
+    async def _join(self, user: wire.User, project: str) -> bool:
+        """Whether they were not in it before."""
         members = f"{self._workspace(project)}/members"
         try:
             await self._calls.get(f"{members}/{user.id}", wire.Member)
         except ProviderNotFound:
             body = {"user_id": user.id, "workspace_role": WORKSPACE_ROLE}
             await self._calls.call("POST", members, wire.Member, body=body)
+            return True
+        return False
 
     async def _leave(self, user: str, project: str) -> None:
         workspace = self._workspace(project)

@@ -140,6 +140,8 @@ class LiteLLM(Provider):
                 if team is None:
                     raise
             self._teams.forget()
+        if set(team.models) != set(scope.models) or team.max_budget != scope.monthly_budget_cents / 100:
+            raise ProviderInvalid(f"LiteLLM has a team {name!r} with other limits. Ask for a key in it instead.")
         return _project(team)
 
     async def mint(self, *, marker: str, scope: Scope, lifetime: timedelta) -> Minted:

@@ -98,6 +98,7 @@ class Team(Read):
     team_id: str
     team_alias: str | None = None
     models: list[str] = Field(default_factory=list)
+    max_budget: float | None = None
 
 
 class Teams(RootModel[list[Team]]):

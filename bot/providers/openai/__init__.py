@@ -233,6 +233,10 @@ class OpenAI(Provider):
         """As a reader of the organization and a member of the project."""
         return await self._people.invite(email, project)
 
+    async def follow(self, *, invitation: Invitation, project: str) -> Invitation:
+        """How far it is; who accepted is in the project now."""
+        return await self._people.follow(invitation, project)
+
     async def withdraw(self, *, invitation: Invitation, project: str) -> None:
         """Takes the project out of the invitation, or the person out of the project; the organization keeps them."""
         await self._people.withdraw(invitation, project)

@@ -6,6 +6,7 @@ replaced by one that names both.
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from bot.desk.errors import ProviderInvalid, ProviderNotFound
 from bot.desk.offer import Invitation
@@ -28,8 +29,7 @@ class People:
         """Invites to the project; adds to it whoever is in the organization; again, it is the same invitation."""
         user = await self._user(email)
         if user is not None:
-            await self._join(user, project)
-            return Invitation(USER + user.id, email)
+            return Invitation(USER + user.id if await self._join(user, project) else "", email)
         pending = await self._pending(email)
         if pending is not None:
             if project in (joined.id for joined in pending.projects):
@@ -39,6 +39,13 @@ class People:
         joined = [*before, wire.InvitedTo(id=project, role=MEMBER)]
         invite = await self._send(email, pending.role if pending else READER, joined)
         return Invitation(INVITE + invite, email, pending=True)
+
+    async def follow(self, invitation: Invitation, project: str) -> Invitation:
+        """Whether it was accepted: OpenAI puts who accepts into the project by itself."""
+        user = await self._user(invitation.email)
+        if user is not None:
+            return Invitation(USER + user.id, invitation.email)
+        return replace(invitation, pending=await self._pending(invitation.email) is not None)
 
     async def withdraw(self, invitation: Invitation, project: str) -> None:
         """Takes the project out of the invitation, or the person out of the project."""
@@ -52,7 +59,7 @@ class People:
             others = [joined for joined in pending.projects if joined.id != project]
             if others:
                 await self._send(pending.email, pending.role, others)
-        user = await self._user(invitation.email)
+        user = await self._user(invitation.email) if invitation.handle else None
         if user is not None:
             await self._leave(user.id, project)
 
@@ -61,6 +68,8 @@ class People:
         await self._calls.get(self._paths.invites, Page[wire.Invite], limit=1)
 
     async def _user(self, email: str) -> wire.User | None:
+        if not email:
+            return None  # nobody's: some people of an organization show no address
         users = listed(self._calls, self._paths.users, Page[wire.User], emails=[email])
         async for user in users:
             if (user.email or "").lower() == email.lower():  # an older API does not filter
@@ -68,6 +77,8 @@ class People:
         return None
 
     async def _pending(self, email: str) -> wire.Invite | None:
+        if not email:
+            return None
         async for invite in listed(self._calls, self._paths.invites, Page[wire.Invite]):
             if invite.status == "pending" and invite.email.lower() == email.lower():
                 return invite
@@ -81,13 +92,16 @@ class People:
         with suppress(ProviderNotFound):  # somebody was faster
             await self._calls.call("DELETE", f"{self._paths.invites}/{self._calls.checked(invite)}", wire.Deleted)
 
-    async def _join(self, user: wire.User, project: str) -> None:
+    async def _join(self, user: wire.User, project: str) -> bool:
+        """Whether they were not in it before."""
         members = f"{self._paths.project(project)}/users"
         try:
             await self._calls.get(f"{members}/{user.id}", wire.User)
         except ProviderNotFound:
             body = {"user_id": user.id, "role": MEMBER}
             await self._calls.call("POST", members, wire.User, body=body)
+            return True
+        return False
 
     async def _leave(self, user: str, project: str) -> None:
         path = self._paths.project(project)

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bot.desk.errors import ProviderNotFound
+from bot.desk.errors import ProviderInvalid, ProviderNotFound
 from bot.desk.model import NEW_PROJECT, Scope
 from bot.desk.offer import AppliedLimit, Enforcer, LimitKind, Project
 from bot.desk.ports import Clock
@@ -84,12 +84,13 @@ class Projects:
         """The project of this name; where there is none, a new one that is held to the scope's models and budget.
 
         Until all its limits stand it bears another name. So whatever breaks off in between is taken up again by the
-        next call, and a project of this name that somebody else made is left as it is.
+        next call, and a project of this name that somebody else made is left as it is: with other limits than the
+        scope's, it is refused.
         """
         async with self._creating:
             known = {project.name: project for project in await self.all()}
             if name in known:
-                await self.models(known[name].id)  # so that `limits` knows what it allows
+                await self._must_be(scope, known[name])
                 return known[name]
             bare = known.get(name + UNFINISHED) or await self._create(name + UNFINISHED)
             await self._limit(bare.id, scope)
@@ -97,6 +98,16 @@ class Projects:
             self._active.forget()
             await self.models(bare.id)
             return Project(id=bare.id, name=name)
+
+    async def _must_be(self, scope: Scope, project: Project) -> None:
+        """Raises `ProviderInvalid` for a project of this name that holds its keys to something else than was agreed."""
+        await self.models(project.id)
+        has = self._allowed[project.id]
+        models = set(scope.models) or set(has.models)
+        if set(has.models) != models or has.spend_limit != scope.monthly_budget_cents:
+            raise ProviderInvalid(
+                f"OpenAI has a project {project.name!r} with other limits. Ask for a key in it instead."
+            )
 
     def limits(self, scope: Scope) -> tuple[AppliedLimit, ...]:
         """What holds a key of this scope to its models and its budget, as far as was asked until now."""

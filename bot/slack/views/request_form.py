@@ -7,7 +7,7 @@ choices are one provider's carry its name in their action's id: another provider
 from bot.desk.model import NEW_PROJECT, Wish
 from bot.desk.offer import Ability, Permission, Project
 from bot.desk.policy import parse_duration
-from bot.desk.requests import PROJECT_NAME, Choice, Menu
+from bot.desk.requests import MODELS_AT_MOST, PROJECT_NAME, Choice, Menu
 from bot.slack.text import escaped, span
 from bot.slack.views.kit import (
     OPTION_TEXT,
@@ -36,8 +36,6 @@ PROVIDER, WISH, PROJECT, PERMISSION, MODELS, DURATION, BUDGET, REASON = (
     "reason",
 )
 """The names of the fields: block ids, and what action ids start with."""
-
-MODELS_AT_MOST = 20
 
 
 def request_form(menu: Menu, *, provider: str = "", wish: Wish = Wish.KEY, warning: str = "") -> View:

@@ -96,7 +96,7 @@ def _key(one: KeyUse, this_month: date) -> str:
     title = standing.key_named(draft)
     over = "" if grant and standing.alive(grant) else " (over)"
     fingerprint = f" `{name(one.story.key.fingerprint, 40)}`" if one.story.key and one.story.key.fingerprint else ""
-    last = f"last used {one.last_day.day} {one.last_day:%b}" if one.last_day else "not used yet"
+    last = f"last used {one.last_day.day} {one.last_day:%b}" if one.last_day else "no use reported yet"
     tokens = f"{one.requests:,} requests, {one.tokens_in:,} tokens in, {one.tokens_out:,} out"
     off = " · *switched off*" if one.story.key and one.story.key.state is KeyState.DISABLED else ""
     sure = " (estimate)" if one.estimated else ""

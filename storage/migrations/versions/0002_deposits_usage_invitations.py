@@ -17,6 +17,7 @@ def upgrade() -> None:
         op.add_column(drafts, sa.Column("models", sa.JSON(), nullable=False, server_default=sa.text("'[]'")))
         op.add_column(drafts, sa.Column("wish", sa.String(), nullable=False, server_default="key"))
     op.add_column("grants", sa.Column("invitation", sa.String(), nullable=True))
+    op.add_column("grants", sa.Column("email", sa.String(), nullable=True))
     op.add_column("grants", sa.Column("due_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("grants", sa.Column("attempts", sa.Integer(), nullable=False, server_default="0"))
     op.create_index("grants_with_invitations", "grants", ["due_at"], sqlite_where=DUE, postgresql_where=DUE)
@@ -88,7 +89,7 @@ def downgrade() -> None:
     op.create_index("keys_to_revoke", "keys", ["due_at"], sqlite_where=REVOKING, postgresql_where=REVOKING)
     op.drop_column("keys", "meter")
     op.drop_index("grants_with_invitations", "grants", sqlite_where=DUE, postgresql_where=DUE)
-    for column in ("attempts", "due_at", "invitation"):
+    for column in ("attempts", "due_at", "email", "invitation"):
         op.drop_column("grants", column)
     for drafts in ("requests", "grants"):
         op.drop_column(drafts, "wish")

@@ -34,8 +34,9 @@ async def test_an_invitation_opens_one_project_and_no_more(world: World, provide
     world.pretend.people.accept(BEN)
     assert members(world, "proj_search") == [BEN]
     assert members(world, "proj_lab") == []
-    joined = await provider.invite(email=BEN, project="proj_search")
-    assert joined.handle.startswith("user:")
+    assert (await provider.invite(email=BEN, project="proj_search")).handle == ""  # in it already: nothing to withdraw
+    joined = await provider.follow(invitation=invitation, project="proj_search")
+    assert (joined.handle.partition(":")[0], joined.pending) == ("user", False)
     assert members(world, "proj_search") == [BEN]
 
 

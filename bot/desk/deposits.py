@@ -182,14 +182,14 @@ class Deposits:
             raise Unavailable(
                 f"{label} cannot be asked about this key now. Nothing was taken: try again in a minute."
             ) from None
+        if record and record.status is not KeyStatus.ACTIVE:
+            raise DepositRejected(f"{label} says that this key is {record.status}. Make a new one, and bring that.")
         if record and record.name != key.marker:
             # By what the provider shows of its value alone it could be somebody else's: the desk would end theirs.
             raise DepositRejected(
                 f"{label} calls this key {record.name!r}. Name it {key.marker} there, and bring it again: "
                 "so it is known for this one, and for nobody else's."
             )
-        if record and record.status is not KeyStatus.ACTIVE:
-            raise DepositRejected(f"{label} says that this key is {record.status}. Make a new one, and bring that.")
         return record
 
     # ---- picking up

@@ -126,7 +126,7 @@ async def test_a_dead_key_and_somebody_elses_are_refused(desk: Depositing) -> No
     """The provider says it is gone; or another holder has this very key."""
     first, value = await desk.rested()
     key = await desk.awaited()
-    with pytest.raises(DepositRejected, match="somebody's already"):
+    with pytest.raises(DepositRejected, match="Name it"):
         await desk.bring(key, value)
     await desk.grants.revoke(BEN, first.grant_id)
     await desk.sweep()

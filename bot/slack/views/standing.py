@@ -74,9 +74,7 @@ def may_do(draft: Draft) -> str:
 def in_words(draft: Draft, grant: Grant | None = None) -> str:
     """ "Can use Responses with gpt-5-mini in search-prod, at most $50 a month, until 22 Dec." """
     if invited(draft):
-        return (
-            f"Joins *{_where(draft)}* at {name(draft.provider_name)} with the least role there, and can make keys there."
-        )
+        return f"Joins *{_where(draft)}* at {name(draft.provider_name)} with the least role there, and can make keys there."
     if elsewhere(draft):
         return f"A key for *{name(draft.project_name)}*, for {span(draft.duration)} from pick-up."
     scope = draft.scope

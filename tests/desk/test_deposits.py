@@ -259,7 +259,7 @@ async def test_by_hand_until_somebody_says_so(desk: Depositing) -> None:
 @pytest.mark.parametrize(
     ("abilities", "recognises", "named", "comes_to"),
     [
-        ({Ability.LIST, Ability.REVOKE}, True, False, KeyState.REVOKED),  # its handle is known
+        ({Ability.LIST, Ability.REVOKE}, True, True, KeyState.REVOKED),  # its handle is known
         ({Ability.LIST, Ability.REVOKE}, False, True, KeyState.REVOKED),  # found by its name
         ({Ability.LIST, Ability.REVOKE}, False, False, KeyState.BY_HAND),  # neither
         ({Ability.REVOKE}, False, True, KeyState.BY_HAND),  # nothing can be looked for
@@ -274,6 +274,15 @@ async def test_the_desk_revokes_what_it_can_find(
     key = await ended(desk, named=named)
     assert key.state is comes_to
     assert bool(desk.console.revoked) is (comes_to is KeyState.REVOKED)
+
+
+async def test_a_key_of_another_name_could_be_somebody_elses(desk: Depositing) -> None:
+    """Known by what the provider shows of its value alone, the desk could end a key that is none of its own: refused."""
+    key = await desk.awaited()
+    with pytest.raises(DepositRejected, match=f"Name it {key.marker}"):
+        await desk.bring(key, desk.console.made("production"))
+    assert not await desk.at_rest(key)
+    assert desk.console.revoked == []
 
 
 async def test_one_that_was_found_and_revoked_just_before_a_crash_is_nobodys_task(

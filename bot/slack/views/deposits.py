@@ -42,7 +42,7 @@ def _steps(story: Story) -> str:
     can = "" if standing.elsewhere(draft) else f" that may do no more than *{standing.may_do(draft)}*"
     return (
         f"*1.* At *{standing.at(draft)}*, make a new key{where}{can}.{own}{page}\n"
-        f"*2.* Name it `{name(marker, 80)}`, if names can be given there: so it is found again when it is to be revoked.\n"
+        f"*2.* Name it `{name(marker, 80)}`, if names can be given there: by its name it is known, and found again when it is to be revoked.\n"
         f"*3.* It should live for {span(draft.duration)} from pick-up. If it can be made to expire, let it live some days longer.\n"
         "*4.* Copy it, press the button below, and paste it on that page. Keep no copy."
     )

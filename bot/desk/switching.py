@@ -8,7 +8,7 @@ from bot.desk.audit import Act
 from bot.desk.bell import Bell
 from bot.desk.door import Door
 from bot.desk.errors import NotAllowed, NotThere, ProviderError, Superseded
-from bot.desk.model import Actor, Grant, Key, Story
+from bot.desk.model import AccessRequest, Actor, Grant, Key, Story
 from bot.desk.ports import Clock, Store, Transaction
 from bot.desk.providers import Providers
 from bot.desk.requests import tell
@@ -40,17 +40,16 @@ class Switching:
         when the key is being switched off in this moment, or its grant is over.
         """
         await self._door.admit(actor, to=Act.ENABLE_ASKED, subject=grant_id)
-        grant, decision = await self._store.read(lambda tx: _decided(tx, actor.team, grant_id))
-        story = await self._store.read(lambda tx: tell(tx, actor.team, grant.request_id, self._providers))
+        grant, request, decision = await self._store.read(lambda tx: _decided(tx, actor.team, grant_id))
         holder = Actor(grant.team, grant.holder)
         approved = decision == actor.id != grant.holder
-        if not approved and not await self._approvers.may_decide(actor, holder, story.request.draft):
+        if not approved and not await self._approvers.may_decide(actor, holder, request.draft):
             refusal = NotAllowed("Only an approver can switch a key on again, and not its holder.")
             raise await self._door.refuse(actor, refusal, to=Act.ENABLE_ASKED, subject=grant_id)
         now = self._clock()
 
         def act(tx: Transaction) -> Story:
-            grant, _ = _decided(tx, actor.team, grant_id)
+            grant, _, _ = _decided(tx, actor.team, grant_id)
             key = tx.key(grant.team, grant.key_id) if grant.key_id else None
             if key is None or grant.state is not GrantState.ACTIVE:
                 raise Superseded("This grant is over; there is nothing to switch on.", found=grant.state)
@@ -146,9 +145,11 @@ def next_month(now: datetime) -> datetime:
     return (first + timedelta(days=32)).replace(day=1)
 
 
-def _decided(tx: Transaction, team: str, grant_id: str) -> tuple[Grant, str | None]:
+def _decided(tx: Transaction, team: str, grant_id: str) -> tuple[Grant, AccessRequest, str | None]:
+    """The grant, what was asked for, and who decided on it."""
     grant = tx.grant(team, grant_id)
-    if grant is None:
+    request = tx.request(team, grant.request_id) if grant else None
+    if grant is None or request is None:
         raise NotThere("There is no such key here.")
     decision = tx.decision(team, grant.request_id)
-    return grant, decision.approver if decision else None
+    return grant, request, decision.approver if decision else None

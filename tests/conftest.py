@@ -1,3 +1,3 @@
 """What every test may use: a store on both databases, and the sandbox."""
 
-pytest_plugins = ["tests.databases"]
+pytest_plugins = ["tests.databases", "tests.stuck"]

@@ -320,7 +320,7 @@ class _Beats(AsyncIOScheduler):  # type: ignore[misc]  # APScheduler ships no ty
 @contextmanager
 def _metronome(watch: Watch) -> Iterator[None]:
     scheduler = _Beats(timezone=UTC)
-    for sweep in (watch.reconcile, watch.probe, watch.go_round):
+    for sweep in (watch.reconcile, watch.tick, watch.probe, watch.go_round):
         scheduler.add_job(
             sweep,
             "interval",

@@ -246,6 +246,19 @@ class RoundRow(SQLModel, table=True):
     flaw: str | None = None
 
 
+class TimerRow(SQLModel, table=True):
+    """When time next does something about one thing."""
+
+    __tablename__ = "timers"
+    __table_args__ = (Index("timers_due", "due_at"),)
+    team: str = Field(primary_key=True)
+    kind: str = Field(primary_key=True)
+    about: str = Field(primary_key=True)
+    due_at: datetime = _time()
+    step: int = 0
+    attempts: int = 0
+
+
 class OutsiderRow(SQLModel, table=True):
     """How many keys of a project were made outside the desk, at the last inventory."""
 

@@ -21,6 +21,7 @@ from bot.desk.requests import Requests
 from bot.desk.revoking import Revoking
 from bot.desk.rounds import Rounds
 from bot.desk.switching import Switching
+from bot.desk.timers import Timers
 from bot.desk.usage import UsageDesk
 from bot.desk.vault import KekSource, Vault
 from bot.desk.watch import Watch
@@ -110,6 +111,7 @@ def assemble(
     )
     invitations = Invitations(store=store, providers=known, directory=directory, bell=bell, clock=clock)
     leaving = Leaving(store=store, directory=directory, grants=grants, bell=bell, clock=clock)
+    timers = Timers(store=store, bell=bell, clock=clock, handlers={})
     watch = Watch(
         store=store,
         providers=known,
@@ -119,6 +121,7 @@ def assemble(
         switching=switching,
         budgets=budgets,
         rounds=rounds,
+        timers=timers,
         invitations=invitations,
         notifier=notifier,
         bell=bell,

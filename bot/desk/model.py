@@ -54,7 +54,7 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """What the directory says of a member now. `team` is the member's home team."""
+    """What the directory says of a member now. `team` is the member's home team, `tz` the IANA name of their time zone."""
 
     id: str
     team: str
@@ -64,6 +64,7 @@ class Person:
     guest: bool = False
     stranger: bool = False
     email: str | None = None
+    tz: str = "UTC"
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,6 +341,30 @@ class Home:
     mine: tuple[Story, ...] = ()
     queue: tuple[Story, ...] = ()
     overview: tuple["ProviderState", ...] | None = None  # for an admin alone
+
+
+class TimerKind(StrEnum):
+    """What a timer is about, and what `about` names."""
+
+    DECISION = "decision"  # a request: nobody decided on it yet
+    PICK_UP = "pick_up"  # a grant: its holder did not pick up yet
+    DEPOSIT = "deposit"  # a key: nobody brought it yet
+    HOLDERS = "holders"  # a team: whether its holders are still members
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """When time next does something about one thing: one timer of a kind for each thing, which `about` names.
+
+    `step` is how far it came, `attempts` how often it failed since it last came further.
+    """
+
+    team: str
+    kind: TimerKind
+    about: str
+    due_at: datetime
+    step: int = 0
+    attempts: int = 0
 
 
 class RoundKind(StrEnum):

@@ -29,6 +29,8 @@ from bot.desk.model import (
     Secret,
     Spending,
     Story,
+    Timer,
+    TimerKind,
 )
 from bot.desk.offer import (
     Ability,
@@ -134,6 +136,23 @@ class Transaction(Protocol):
 
     def put_off(self, notice: Notice, until: datetime) -> None:
         """The notice is due again then, and one attempt older."""
+
+    # What time does next about one thing.
+    def set_timer(self, team: str, kind: TimerKind, about: str, due_at: datetime) -> None:
+        """It begins anew, at step 0, and is due then."""
+
+    def drop_timer(self, team: str, kind: TimerKind, about: str) -> None:
+        """There is none from here on."""
+
+    def timer(self, team: str, kind: TimerKind, about: str) -> Timer | None: ...
+    def lease_timers(self, now: datetime, until: datetime, limit: int) -> Sequence[Timer]:
+        """Timers that are due, now leased."""
+
+    def move_timer(self, timer: Timer, **changes: Any) -> Timer:
+        """Moves a leased timer on. Raises `Superseded` when its lease ended and another took it over, or it is gone."""
+
+    def end_timer(self, timer: Timer) -> None:
+        """It is over. Raises as `move_timer` does."""
 
     # What was used, and the rounds that find it out.
     def begin_round(self, team: str, provider: str, kind: RoundKind, due_at: datetime) -> None:

@@ -27,6 +27,7 @@ from bot.desk.revoking import Revoking
 from bot.desk.rounds import Rounds
 from bot.desk.states import GrantState, KeyState, LinkState
 from bot.desk.switching import Switching
+from bot.desk.timers import Timers
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ class Watch:
         switching: Switching,
         budgets: Budgets,
         rounds: Rounds,
+        timers: Timers,
         invitations: Invitations,
         notifier: Notifier,
         bell: Bell,
@@ -67,6 +69,7 @@ class Watch:
         self._switching = switching
         self._budgets = budgets
         self._rounds = rounds
+        self._timers = timers
         self._invitations = invitations
         self._notifier = notifier
         self._bell = bell
@@ -131,6 +134,10 @@ class Watch:
     async def go_round(self) -> None:
         """Makes the rounds at the providers that are due: usage, inventory, credentials."""
         await self._rounds.make()
+
+    async def tick(self) -> None:
+        """Carries out the timers that are due."""
+        await self._timers.tick()
 
     async def _settle(self, act: Callable[[Transaction], None]) -> None:
         try:

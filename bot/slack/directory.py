@@ -87,6 +87,7 @@ class SlackDirectory:
             guest=bool(user.get("is_restricted") or user.get("is_ultra_restricted")),
             stranger=bool(user.get("is_stranger")) or home != self._team,
             email=str(profile["email"]) if profile.get("email") else None,
+            tz=str(user.get("tz") or "UTC"),
         )
 
 

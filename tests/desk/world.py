@@ -407,6 +407,7 @@ class World:
         """Time passes, then every sweep runs once."""
         self.clock.now += after
         await self.watch.reconcile()
+        await self.watch.tick()
         await self.watch.retire()
         await self.watch.invite()
         await self.watch.deliver()

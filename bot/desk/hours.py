@@ -1,0 +1,54 @@
+"""Working hours: when a message that can wait is sent to a person, by the clock on that person's wall."""
+
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+OPENS, CLOSES = time(9), time(18)
+WORKDAYS = range(5)  # Monday to Friday
+ONE_DAY = timedelta(days=1)
+
+
+def zone(tz: str) -> ZoneInfo:
+    """The zone of this IANA name; UTC where no such zone is known here."""
+    try:
+        return ZoneInfo(tz)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return ZoneInfo("UTC")
+
+
+def next_working(now: datetime, tz: str) -> datetime:
+    """`now` where it lies in the working hours of that zone; else when they next begin. In UTC."""
+    opens, closes = _hours(now.astimezone(zone(tz)), zone(tz))
+    while not now < closes:
+        opens, closes = _hours(opens.astimezone(zone(tz)) + ONE_DAY, zone(tz))
+    return max(now, opens)
+
+
+def after_working(start: datetime, worked: timedelta, tz: str) -> datetime:
+    """When so many working hours of that zone have passed since `start`. In UTC."""
+    left = worked
+    while True:
+        start = next_working(start, tz)
+        _, closes = _hours(start.astimezone(zone(tz)), zone(tz))
+        if start + left <= closes:
+            return start + left
+        left -= closes - start
+        start = closes
+
+
+def at_local(day: datetime, hour: time, tz: str) -> datetime:
+    """That hour of the day that `day` lies in, both in that zone. In UTC.
+
+    An hour that the clocks skip is the one after it; of one that comes twice it is the first.
+    """
+    local = day.astimezone(zone(tz))
+    return datetime.combine(local.date(), hour, zone(tz)).astimezone(UTC)
+
+
+def _hours(local: datetime, where: ZoneInfo) -> tuple[datetime, datetime]:
+    """Begin and end of the working hours of that day; of the next workday where it is none."""
+    day = local.date()
+    while day.weekday() not in WORKDAYS:
+        day += ONE_DAY
+    opens, closes = (datetime.combine(day, hour, where).astimezone(UTC) for hour in (OPENS, CLOSES))
+    return opens, closes

@@ -138,7 +138,7 @@ async def running(settings: Settings, *, clock: Clock = now) -> AsyncIterator[Se
             team=team,
         )
         pages = web.build(
-            grants=desk.grants,
+            links=desk.links,
             deposits=desk.deposits,
             public_url=settings.public_url,
             session_secret=settings.session_secret,

@@ -173,7 +173,7 @@ async def _serve(url: str, port: int, *, grouped: bool, slack_port: int) -> None
         return JSONResponse({})
 
     pages = web.build(
-        grants=desk.grants,
+        links=desk.links,
         deposits=desk.deposits,
         public_url=public_url,
         session_secret=SecretStr(desks.SESSION_SECRET),

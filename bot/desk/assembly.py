@@ -12,6 +12,7 @@ from bot.desk.grants import Grants
 from bot.desk.inventory import Inventory
 from bot.desk.invitations import Invitations
 from bot.desk.leaving import Leaving
+from bot.desk.links import Links
 from bot.desk.model import RoundKind
 from bot.desk.overview import Overview
 from bot.desk.policy import Policy
@@ -35,6 +36,7 @@ class Desk:
     requests: Requests
     deposits: Deposits
     grants: Grants
+    links: Links
     revoking: Revoking
     switching: Switching
     usage: UsageDesk
@@ -94,6 +96,7 @@ def assemble(
         random=random,
         public_url=public_url,
     )
+    links = Links(store=store, door=door, providers=known, bell=bell, clock=clock)
     revoking = Revoking(store=store, approvers=approvers, providers=known, bell=bell, clock=clock, random=random)
     switching = Switching(store=store, door=door, approvers=approvers, providers=known, bell=bell, clock=clock)
     budgets = Budgets(policy=policy, providers=known, grants=grants, switching=switching, clock=clock, random=random)
@@ -128,4 +131,4 @@ def assemble(
         clock=clock,
         random=random,
     )
-    return Desk(known, requests, deposits, grants, revoking, switching, usage, leaving, watch)
+    return Desk(known, requests, deposits, grants, links, revoking, switching, usage, leaving, watch)

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from bot.desk.deposits import Deposits
 from bot.desk.errors import DeskError
-from bot.desk.grants import Grants
+from bot.desk.links import Links
 from bot.web.answers import Problem, answer_problem, from_desk, from_http
 from bot.web.bodies import Bodies
 from bot.web.deposit import DepositApi
@@ -59,7 +59,7 @@ HSTS = "max-age=31536000"  # a year; RFC 6797. Subdomains are not the desk's to 
 
 def build(
     *,
-    grants: Grants,
+    links: Links,
     deposits: Deposits,
     public_url: str,
     session_secret: SecretStr,
@@ -99,7 +99,7 @@ def build(
             *extra_routes,  # first: what Slack delivers is most of what arrives
             *page_routes(),
             *sign_in.routes(),
-            *LinkApi(grants=grants, guard=guard).routes(),
+            *LinkApi(links=links, guard=guard).routes(),
             *DepositApi(deposits=deposits, guard=guard).routes(),
             Route("/healthz", alive),
             Route("/readyz", readiness),

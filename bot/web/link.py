@@ -10,7 +10,7 @@ from starlette.routing import Route
 from bot.desk import envelope
 from bot.desk.audit import stamp
 from bot.desk.errors import NotThere, Superseded
-from bot.desk.grants import Grants
+from bot.desk.links import Links
 from bot.desk.model import Cause, Link, Story
 from bot.desk.states import GrantState, LinkState
 from bot.web.answers import PAGE, Problem
@@ -43,8 +43,8 @@ def page_routes() -> list[Route]:
 class LinkApi:
     """What the page asks of the desk, for who is signed in."""
 
-    def __init__(self, *, grants: Grants, guard: Guard) -> None:
-        self._grants = grants
+    def __init__(self, *, links: Links, guard: Guard) -> None:
+        self._links = links
         self._guard = guard
 
     def routes(self) -> list[Route]:
@@ -58,7 +58,7 @@ class LinkApi:
     async def look(self, request: Request) -> Response:
         """How far the link is. Changes nothing."""
         who, _ = await self._guard.admit(request)
-        link, story = await self._grants.look(who.session, _link_id(request))
+        link, story = await self._links.look(who.session, _link_id(request))
         if link.state is LinkState.OPEN or (link.state is LinkState.CLAIMED and link.session == who.session.id):
             return JSONResponse({"state": link.state, "opens_until": stamp(link.expires_at), "about": _about(story)})
         over = _ending(link, story, who)
@@ -69,10 +69,10 @@ class LinkApi:
         who, sent = await self._guard.admit(request)
         link_id = _link_id(request)
         try:
-            sealed = await self._grants.claim(who.session, link_id, _token(sent))
+            sealed = await self._links.claim(who.session, link_id, _token(sent))
         except Superseded:
-            raise _ending(*await self._grants.look(who.session, link_id), who) from None
-        _, story = await self._grants.look(who.session, link_id)
+            raise _ending(*await self._links.look(who.session, link_id), who) from None
+        _, story = await self._links.look(who.session, link_id)
         context = sealed.context
         return JSONResponse(
             {
@@ -95,9 +95,9 @@ class LinkApi:
         who, sent = await self._guard.admit(request)
         link_id = _link_id(request)
         try:
-            await self._grants.acknowledge(who.session, link_id, _token(sent))
+            await self._links.acknowledge(who.session, link_id, _token(sent))
         except Superseded:
-            raise _ending(*await self._grants.look(who.session, link_id), who) from None
+            raise _ending(*await self._links.look(who.session, link_id), who) from None
         return Response(status_code=204)
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from bot.desk import envelope, grants, revoking
+from bot.desk import envelope, grants, links, revoking
 from bot.desk.audit import Act
 from bot.desk.errors import (
     AlreadyDelivered,
@@ -373,7 +373,7 @@ async def test_looking_at_a_link_changes_nothing(world: World) -> None:
     handover = await world.delivering()
     before = await world.entries()
     for _ in range(3):
-        link, story = await world.grants.look(Session(BEN, "laptop"), pieces(handover.url)[0])
+        link, story = await world.links.look(Session(BEN, "laptop"), pieces(handover.url)[0])
         assert link.state is LinkState.OPEN
         assert story.grant == handover.grant
     assert await world.entries() == before
@@ -383,7 +383,7 @@ async def test_a_reload_inside_the_lease_gets_the_same_envelope(world: World) ->
     """The session that claimed may ask again until its lease ends; no later, and nobody else at all."""
     handover = await world.delivering()
     first = await world.claim(handover)
-    world.clock.now += grants.LEASE - timedelta(microseconds=1)
+    world.clock.now += links.LEASE - timedelta(microseconds=1)
     assert await world.claim(handover) == first
     assert (await world.acts()).count(Act.CLAIMED) == 1
     world.clock.now += timedelta(microseconds=1)
@@ -424,12 +424,12 @@ async def test_without_the_fragment_nothing_is_burnt(world: World) -> None:
     session = Session(BEN, "laptop")
     for token in ("", envelope.access_token(os.urandom(32)), envelope.base64url(seed)):
         with pytest.raises(NotAllowed):
-            await world.grants.claim(session, link_id, token)
+            await world.links.claim(session, link_id, token)
         await refused_last(world, BEN, Act.CLAIMED)
     assert (await world.link(handover)).state is LinkState.OPEN
     await world.claim(handover)
     with pytest.raises(NotAllowed):
-        await world.grants.acknowledge(session, link_id, "")
+        await world.links.acknowledge(session, link_id, "")
     await world.acknowledge(handover)
 
 
@@ -442,11 +442,11 @@ async def test_another_person_with_the_whole_url_learns_nothing(world: World, wh
     if who.team == TEAM:
         answers = set()
         for act in (
-            world.grants.look(session, link_id),
-            world.grants.claim(session, link_id, token),
-            world.grants.acknowledge(session, link_id, token),
-            world.grants.look(session, "no such link"),
-            world.grants.claim(session, "no such link", token),
+            world.links.look(session, link_id),
+            world.links.claim(session, link_id, token),
+            world.links.acknowledge(session, link_id, token),
+            world.links.look(session, "no such link"),
+            world.links.claim(session, "no such link", token),
         ):
             with pytest.raises(NotYours) as caught:
                 await act
@@ -455,7 +455,7 @@ async def test_another_person_with_the_whole_url_learns_nothing(world: World, wh
         assert (await world.acts()).count(Act.REFUSED) == 3
     else:
         with pytest.raises(NotWelcome):
-            await world.grants.claim(session, link_id, token)
+            await world.links.claim(session, link_id, token)
     assert (await world.link(handover)).state is LinkState.OPEN
 
 
@@ -475,7 +475,7 @@ async def test_a_link_is_not_opened_after_its_fifteen_minutes(world: World) -> N
     with pytest.raises(Superseded):
         await world.claim(handover)
     assert (await world.link(handover)).state is LinkState.OPEN  # the sweep closes it
-    assert handover.expires_at - handover.grant.created_at == grants.LINK_LIVES
+    assert handover.expires_at - handover.grant.created_at == links.LINK_LIVES
 
 
 async def test_acknowledging_again_is_fine_and_changes_nothing(world: World) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bot.desk import grants, retrying, revoking, watch
+from bot.desk import grants, links, retrying, revoking, watch
 from bot.desk.audit import Act
 from bot.desk.errors import ProviderRateLimited, ProviderTransient, Superseded, Unavailable, Undeliverable
 from bot.desk.model import Cause, NoticeKind, Ruling
@@ -23,7 +23,7 @@ MOMENT = timedelta(microseconds=1)
 async def test_a_link_nobody_opened_is_closed_and_its_key_revoked(world: World) -> None:
     """After fifteen minutes: not before, and the holder is told and can pick up again."""
     handover = await world.delivering()
-    await world.sweep(after=grants.LINK_LIVES - MOMENT)
+    await world.sweep(after=links.LINK_LIVES - MOMENT)
     assert (await world.link(handover)).state is LinkState.OPEN
     await world.sweep(after=MOMENT)
     link = await world.link(handover)
@@ -41,7 +41,7 @@ async def test_a_claim_that_nobody_acknowledged_kills_the_key(world: World) -> N
     """Whoever took the envelope and never showed it may have kept it: after the lease the key is revoked."""
     handover = await world.delivering()
     await world.claim(handover)
-    await world.sweep(after=grants.LEASE - MOMENT)
+    await world.sweep(after=links.LEASE - MOMENT)
     assert (await world.link(handover)).state is LinkState.CLAIMED
     await world.sweep(after=MOMENT)
     link = await world.link(handover)
@@ -56,7 +56,7 @@ async def test_a_claim_that_nobody_acknowledged_kills_the_key(world: World) -> N
 async def test_a_revealed_link_is_left_alone(world: World) -> None:
     """Neither its fifteen minutes nor the lease end what was acknowledged."""
     grant = await world.active()
-    await world.sweep(after=grants.LINK_LIVES + grants.LEASE)
+    await world.sweep(after=links.LINK_LIVES + links.LEASE)
     assert (await world.grant(grant)).state is GrantState.ACTIVE
     assert len(world.vendor.living) == 1
 
@@ -116,7 +116,7 @@ async def test_two_processes_sweep_at_once_and_everything_happens_once(world: Wo
     world.clock.now += expired.draft.duration
     lapsed, stalled = await world.delivering(), await world.approved()
     await world.picked_up(stalled)
-    world.clock.now += grants.LINK_LIVES
+    world.clock.now += links.LINK_LIVES
     await asyncio.gather(world.watch.reconcile(), other.watch.reconcile())
     await asyncio.gather(world.watch.retire(), other.watch.retire())
     await asyncio.gather(world.watch.deliver(), other.watch.deliver())

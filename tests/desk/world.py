@@ -362,7 +362,7 @@ class World:
         )
         self.requests, self.grants, self.revoking, self.watch = desk.requests, desk.grants, desk.revoking, desk.watch
         self.switching, self.usage, self.providers = desk.switching, desk.usage, desk.providers
-        self.deposits, self.leaving = desk.deposits, desk.leaving
+        self.deposits, self.leaving, self.links = desk.deposits, desk.leaving, desk.links
 
     # ---- the way of one request
 
@@ -396,12 +396,12 @@ class World:
     async def claim(self, handover: Handover, session: str = "laptop", actor: Actor = BEN) -> Sealed:
         """The page asks for the envelope."""
         link_id, seed = pieces(handover.url)
-        return await self.grants.claim(Session(actor, session), link_id, envelope.access_token(seed))
+        return await self.links.claim(Session(actor, session), link_id, envelope.access_token(seed))
 
     async def acknowledge(self, handover: Handover, session: str = "laptop", actor: Actor = BEN) -> None:
         """The page shows the key."""
         link_id, seed = pieces(handover.url)
-        await self.grants.acknowledge(Session(actor, session), link_id, envelope.access_token(seed))
+        await self.links.acknowledge(Session(actor, session), link_id, envelope.access_token(seed))
 
     async def sweep(self, after: timedelta = timedelta()) -> None:
         """Time passes, then every sweep runs once."""

@@ -406,7 +406,7 @@ class AnyOrder(RuleBasedStateMachine):
         _, link_id, _, holder = self._link(which)
         session = Session(ANA if stranger else holder, browser)
         expect = (["refused"], "NotYours") if stranger else ([], "")
-        self.act(desk, "look", lambda at: at.grants.look(session, link_id), expect=expect)
+        self.act(desk, "look", lambda at: at.links.look(session, link_id), expect=expect)
 
     @precondition(lambda self: self.handovers)
     @rule(desk=DESKS, which=WHICH, browser=BROWSERS, stranger=RARELY, fate=FATES)
@@ -425,7 +425,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.act(
             desk,
             "claim",
-            lambda at: at.grants.claim(session, link_id, token),
+            lambda at: at.links.claim(session, link_id, token),
             fate=fate,
             session=browser,
             then=received,
@@ -441,7 +441,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.act(
             desk,
             "acknowledge",
-            lambda at: at.grants.acknowledge(session, link_id, token),
+            lambda at: at.links.acknowledge(session, link_id, token),
             fate=fate,
             session=browser,
             expect=self.model.acknowledging(link_id, not stranger, browser),

@@ -35,6 +35,7 @@ import app
 from bot import providers
 from bot.desk import envelope, grants
 from bot.desk.audit import Act, Entry
+from bot.desk.links import Links
 from bot.desk.model import Draft, Grant, Handover, Minted, Scope, Secret
 from bot.desk.ports import Clock
 from bot.desk.states import GrantState
@@ -513,7 +514,7 @@ def plant() -> None:
     """Every secret once in the log, each in another form; and one each in Slack, the database and an HTTP answer."""
     log = logging.getLogger("planted")
     build, mint, seal = providers.build, openai.OpenAI.mint, envelope.seal
-    claim, callback, admit = grants.Grants.claim, sign_in.SignIn.callback, sessions.Guard.admit
+    claim, callback, admit = Links.claim, sign_in.SignIn.callback, sessions.Guard.admit
     exchange, post, record = (
         StarletteOAuth2App.authorize_access_token,
         AsyncWebClient.chat_postMessage,
@@ -543,7 +544,7 @@ def plant() -> None:
         log.debug("as Python shows it: %r", bytes(seed))
         return seal(secret, seed=seed, **how)
 
-    async def claimed(self: grants.Grants, session: Any, link_id: str, token: str) -> Any:
+    async def claimed(self: Links, session: Any, link_id: str, token: str) -> Any:
         log.debug("in JSON: %s", json.dumps({"token": token}))
         return await claim(self, session, link_id, token)
 
@@ -570,7 +571,7 @@ def plant() -> None:
         (providers, "build", built),
         (openai.OpenAI, "mint", minted),
         (envelope, "seal", sealed),
-        (grants.Grants, "claim", claimed),
+        (Links, "claim", claimed),
         (sign_in.SignIn, "callback", called_back),
         (sessions.Guard, "admit", admitted),
         (StarletteOAuth2App, "authorize_access_token", exchanged),

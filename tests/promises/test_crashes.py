@@ -690,9 +690,9 @@ STORIES = (
     Story("pick up what was brought", ("Grants.pick_up", "Grants._seal"), Way.brought, Way.pick_up, Way.pick_up),
     Story("give back what was brought", ("Grants.revoke", WRITE_DOWN), Way.held, Way.revoke, Way.revoke, end="over"),
     Story("revoked by hand", ("Deposits.revoked_by_hand",), Way.given_back, Way.confirm, Way.confirm, end="over"),
-    Story("claim again", ("Grants._second_claim",), Way.claimed, claimed_elsewhere, claimed_elsewhere),
-    Story("claim", ("Grants.claim",), Way.linked, Way.claim, Way.reveal),
-    Story("acknowledge", ("Grants.acknowledge",), Way.claimed, Way.acknowledge, Way.acknowledge),
+    Story("claim again", ("Links._second_claim",), Way.claimed, claimed_elsewhere, claimed_elsewhere),
+    Story("claim", ("Links.claim",), Way.linked, Way.claim, Way.reveal),
+    Story("acknowledge", ("Links.acknowledge",), Way.claimed, Way.acknowledge, Way.acknowledge),
     Story("revoke", ("Grants.revoke", LEASE_KEYS, REVOKE, WRITE_DOWN), Way.active, Way.revoke, Way.revoke, end="over"),
     Story(
         "not opened",

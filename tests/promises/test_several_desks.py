@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bot.desk.audit import Act
-from bot.desk.grants import LEASE, LINK_LIVES
+from bot.desk.links import LEASE, LINK_LIVES
 from bot.desk.model import Grant, Key, Link, Notice, NoticeKind
 from bot.desk.states import GrantState, KeyState, LinkState
 from bot.desk.watch import LEASE as SWEEP_LEASE

@@ -343,7 +343,7 @@ async def world(
             raise ConnectionError("the database at db.internal does not answer")
 
     app = web.build(
-        grants=desk.grants,
+        links=desk.links,
         deposits=desk.deposits,
         public_url=public_url or url,
         session_secret=SecretStr("s" * 32),

@@ -1,6 +1,6 @@
 """Every message of the desk, made from its story as it is now."""
 
-from bot.desk.grants import LINK_LIVES
+from bot.desk.links import LINK_LIVES
 from bot.desk.model import Draft, Handover, NoticeKind, Ruling, Story
 from bot.desk.states import GrantState, RequestState
 from bot.slack.text import mention, money, name, quoted, span, when

@@ -1,6 +1,6 @@
 """Where a request stands, in words, and the buttons that its state offers."""
 
-from bot.desk.grants import LINK_LIVES
+from bot.desk.links import LINK_LIVES
 from bot.desk.model import Cause, Draft, Grant, Ruling, Story, Wish
 from bot.desk.offer import AppliedLimit, Enforcer, LimitKind
 from bot.desk.policy import DEPOSIT

@@ -24,7 +24,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from sqlalchemy.exc import OperationalError
 from uvicorn.loops.auto import auto_loop_factory
 
-from bot import checkup, demo, kek, providers, web
+from bot import checkup, demo, kek, logs, providers, web
 from bot import slack as skin
 from bot.desk import audit
 from bot.desk.assembly import assemble
@@ -51,17 +51,6 @@ T = TypeVar("T")
 SWEEP_SECONDS = 15
 RECONNECT_SECONDS = 5
 GRACE_SECONDS = 5  # how long requests under way may take at shutdown
-CHATTY = (
-    "aiohttp",
-    "apscheduler",
-    "asyncio",
-    "authlib",
-    "httpcore",
-    "httpx",
-    "slack_bolt",
-    "slack_sdk",
-    "sqlalchemy",
-)
 
 
 class CannotStart(Exception):
@@ -363,7 +352,7 @@ def serve(work: Coroutine[Any, Any, T]) -> T:
 
 async def _run() -> int:
     settings = load_settings()
-    log_to_stderr(settings.log_level)
+    logs.to_stderr(settings.log_level, settings.log_format)
     async with running(settings) as desk:
         ways = [
             *(["Socket Mode"] if settings.slack_app_token else []),
@@ -375,7 +364,7 @@ async def _run() -> int:
 
 
 async def _demo(data: Path, port: int) -> int:
-    log_to_stderr("warning")
+    logs.to_stderr("warning")
     async with demo.workspace(data, port=port) as workspace, running(workspace.settings):
         print(workspace.welcome, flush=True)
         await until_stopped()
@@ -421,14 +410,6 @@ def _migrate() -> int:
     _migrated(load_settings().database_url.get_secret_value())
     print("ok    the database has the newest schema")
     return 0
-
-
-def log_to_stderr(level: str) -> None:
-    """Logs from this level on, except where libraries would log requests and statements whole."""
-    logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True)
-    for name in CHATTY:
-        # Below this they log whole requests and statements: a link's URL is in the private answer to a pick-up.
-        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

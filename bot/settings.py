@@ -175,6 +175,10 @@ class Settings(BaseSettings):
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Field(description="How much is logged; never a secret.")
     ] = "info"
+    log_format: Annotated[
+        Literal["text", "json"],
+        Field(description="How it is logged: lines to read, or a line of JSON for each record."),
+    ] = "text"
 
     @model_validator(mode="after")
     def _one_way_in(self) -> Self:

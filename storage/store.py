@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection, Engine, create_engine, event, func, select
@@ -124,7 +125,8 @@ async def _run(executor: ThreadPoolExecutor, engine: Engine, work: Callable[[Con
                 "The desk's database does not answer now. Nothing is lost: try again in a minute."
             ) from None
 
-    return await asyncio.get_running_loop().run_in_executor(executor, run)
+    # With the context of who asks: what is logged on the thread is logged under their reference, too.
+    return await asyncio.get_running_loop().run_in_executor(executor, copy_context().run, run)
 
 
 def _sqlite(url: str, begin: str) -> Engine:

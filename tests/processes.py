@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import app
+from bot import logs
 from bot.settings import Settings
 
 READY_SECONDS = 120.0
@@ -174,7 +175,7 @@ def _serve(
     os.dup2(file, sys.stdout.fileno())
     os.dup2(file, sys.stderr.fileno())
     gc.freeze()  # what was there before the fork is never garbage: looking through it again and again takes long
-    app.log_to_stderr("debug")
+    logs.to_stderr("debug", settings.log_format)
     if prepare:
         prepare()
     with line:

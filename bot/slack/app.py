@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from bot.desk.reference import referring
 from bot.slack.deliveries import could_be_signed, well_formed
 
 log = logging.getLogger(__name__)
@@ -73,7 +74,8 @@ class SocketMode(AsyncSocketModeHandler):
 
     async def handle(self, client: SocketModeClient, req: SocketModeRequest) -> None:  # type: ignore[override]  # as Bolt's
         """Takes one delivery. One of another shape is left unacknowledged: Slack knows it as failed."""
-        if well_formed(req.payload):
-            await super().handle(client, req)
-        else:
-            log.warning("a delivery by Socket Mode did not have Slack's shape, and was refused")
+        with referring():
+            if well_formed(req.payload):
+                await super().handle(client, req)
+            else:
+                log.warning("a delivery by Socket Mode did not have Slack's shape, and was refused")

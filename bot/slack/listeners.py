@@ -11,7 +11,6 @@ doing the same again changes nothing, nor do events: an opened Home is drawn ane
 import asyncio
 import logging
 import re
-import secrets
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,6 +33,7 @@ from bot.desk.grants import Grants
 from bot.desk.leaving import Leaving
 from bot.desk.model import Actor, Draft, Key, Ruling, Wish
 from bot.desk.ports import Notifier
+from bot.desk.reference import reference
 from bot.desk.requests import Menu, Requests
 from bot.desk.states import RequestState
 from bot.desk.switching import Switching
@@ -400,9 +400,8 @@ class _Listeners:
         known = sentence(error)
         if known is not None:
             return known
-        reference = secrets.token_hex(4)
-        log.error("reference %s", reference, exc_info=error)
-        return f"{SORRY} Reference `{reference}`."
+        log.error("unexpected error, reference %s", reference(), exc_info=error)
+        return f"{SORRY} Reference `{reference()}`."
 
     def _actor(self, context: AsyncBoltContext) -> Actor:
         """Who acts at this team's desk. Their own team is the directory's to say, and the door refuses any other.

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import secrets
 from collections.abc import Awaitable, Callable, Sequence
 
 from pydantic import SecretStr
@@ -18,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from bot.desk.deposits import Deposits
 from bot.desk.errors import DeskError
 from bot.desk.links import Links
+from bot.desk.reference import referring
 from bot.web.answers import Problem, answer_problem, from_desk, from_http
 from bot.web.bodies import Bodies
 from bot.web.deposit import DepositApi
@@ -132,6 +132,10 @@ class Shield:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        with referring() as reference:
+            await self._shielded(scope, receive, send, reference)
+
+    async def _shielded(self, scope: Scope, receive: Receive, send: Send, reference: str) -> None:
         started = False
 
         async def send_shielded(message: Message) -> None:
@@ -145,7 +149,6 @@ class Shield:
         try:
             await self._app(scope, receive, send_shielded)
         except Exception:
-            reference = secrets.token_hex(4)
             # Neither path nor body: a mangled link carries its seed in the path, a claim its token in the body.
             log.exception("unexpected error, reference %s", reference)
             if started:

@@ -426,15 +426,17 @@ async def test_every_flow(
 ) -> None:
     """Asking, refusing, denying, cancelling, picking up, opening, lapsing, expiring, revoking, signing in and failing.
 
-    Once with the product's own logging at its debug level, once with every logger of every library forced to debug.
+    Once with the product's own logging at its debug level, as JSON, once with every logger of every library forced to debug.
     """
     with fresh(request, database, tmp_path) as database_url:
-        async with watched(tmp_path, database_url, *([force_debug] if forced else []), mode=mode) as (running, watch):
+        more, form = ([force_debug], "text") if forced else ([], "json")
+        async with watched(tmp_path, database_url, *more, mode=mode, log_format=form) as (running, watch):
             await refused_denied_cancelled(running.flow)
             await opened_and_given_back(running.flow, watch)
             await picked_up_on_home_twice_lapsed_and_expired(running.flow, watch)
             await stopped_in_the_middle_of_a_mint(running)
             assert (" DEBUG sqlalchemy" in running.said()) == forced
+            assert ('{"time": ' in running.said()) != forced
             assert await watch.leaks(running.flow.sandbox) == {}
 
 

@@ -231,6 +231,23 @@ class UsageRow(SQLModel, table=True):
     as_of: datetime = _time()
 
 
+class UsageHourRow(SQLModel, table=True):
+    """What was used with one key in the `span` hours from `hour` on."""
+
+    __tablename__ = "usage_hours"
+    __table_args__ = (
+        ForeignKeyConstraint(["team", "key_id"], ["keys.team", "keys.id"]),
+        Index("usage_hours_by_age", "hour"),
+    )
+    team: str = Field(primary_key=True)
+    key_id: str = Field(primary_key=True)
+    hour: datetime = Field(sa_type=UtcTime, primary_key=True)
+    span: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    requests: int = Field(sa_type=BigInteger)
+    tokens: int = Field(sa_type=BigInteger)
+    cost_micros: int = Field(sa_type=BigInteger)
+
+
 class RoundRow(SQLModel, table=True):
     """A round that the desk makes at one provider: how far it came, and when it is due again."""
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, cast
 
 from sqlalchemy import Connection, case, delete, func, insert, select, tuple_, update
@@ -12,13 +12,14 @@ from sqlalchemy.engine import RowMapping
 from sqlmodel import SQLModel
 
 from bot.desk.errors import Superseded
-from bot.desk.model import DayUse, Grant, Key, Outsiders, Round, RoundKind, Spending
+from bot.desk.model import DayUse, Grant, HourUse, Key, Outsiders, Round, RoundKind, Spending
 from bot.desk.offer import Basis, Usage
 from bot.desk.states import GrantState, KeyState
 from storage.rows import plain, table, to_domain
-from storage.tables import OutsiderRow, RoundRow, UsageRow
+from storage.tables import OutsiderRow, RoundRow, UsageHourRow, UsageRow
 
 MICROS_IN_A_CENT = 10_000
+HOURLY = ("requests", "tokens", "cost_micros")
 FIGURES = ("requests", "tokens_in", "tokens_out", "cost_micros")
 
 
@@ -160,6 +161,76 @@ class UsageStatements:
             )
             for row in self._db.execute(query).mappings()
         }
+
+    def known_usage(
+        self, team: str, key_ids: Iterable[str], days: Iterable[date]
+    ) -> Mapping[tuple[str, date, str], Usage]:
+        """What was written down of these keys on these days, by key, day and model."""
+        rows = _table(UsageRow)
+        these = (rows.c.team == team, rows.c.key_id.in_(list(key_ids)), rows.c.day.in_(list(days)))
+        query = select(rows.c.key_id, rows.c.day, rows.c.model, *(rows.c[name] for name in FIGURES), rows.c.as_of)
+        return {
+            (row.key_id, row.day, row.model): Usage(
+                meter="",
+                day=row.day,
+                model=row.model,
+                requests=row.requests,
+                tokens_in=row.tokens_in,
+                tokens_out=row.tokens_out,
+                cost_micros=row.cost_micros,
+                basis=Basis.ESTIMATED,
+                as_of=row.as_of,
+            )
+            for row in self._db.execute(query.where(*these))
+        }
+
+    def add_hours(self, team: str, uses: Sequence[HourUse]) -> None:
+        """This was used besides what is known of these keys and hours."""
+        if not uses:
+            return
+        rows = _table(UsageHourRow)
+        new = self._dialect.insert(rows)
+        sums = {name: rows.c[name] + new.excluded[name] for name in HOURLY}
+        self._db.execute(
+            new.on_conflict_do_update(index_elements=["team", "key_id", "hour", "span"], set_=sums),
+            [{"team": team, **{field.name: getattr(one, field.name) for field in fields(one)}} for one in uses],
+        )
+
+    def hours_of(self, team: str, grant_id: str, since: datetime) -> Sequence[HourUse]:
+        """What all keys of the grant together used from that hour on, oldest first."""
+        keys, rows = table(Key), _table(UsageHourRow)
+        its = select(keys.c.id).where(keys.c.team == team, keys.c.grant_id == grant_id)
+        query = (
+            select(rows.c.hour, rows.c.span, *(func.sum(rows.c[name]).label(name) for name in HOURLY))
+            .where(rows.c.team == team, rows.c.key_id.in_(its), rows.c.hour >= since)
+            .group_by(rows.c.hour, rows.c.span)
+            .order_by(rows.c.hour, rows.c.span)
+        )
+        return [
+            HourUse("", row["hour"], row["span"], **{name: int(row[name]) for name in HOURLY})
+            for row in self._db.execute(query).mappings()
+        ]
+
+    def last_used(self, team: str, key_ids: Iterable[str]) -> Mapping[str, datetime]:
+        """The last hour in which each of these keys can have been used; without those of which no hour is kept."""
+        rows = _table(UsageHourRow)
+        query = (
+            select(rows.c.key_id, rows.c.span, func.max(rows.c.hour).label("hour"))
+            .where(rows.c.team == team, rows.c.key_id.in_(list(key_ids)))
+            .group_by(rows.c.key_id, rows.c.span)
+        )
+        found: dict[str, datetime] = {}
+        for row in self._db.execute(query):
+            last = row.hour + (row.span - 1) * timedelta(hours=1)
+            found[row.key_id] = max(last, found.get(row.key_id, last))
+        return found
+
+    def forget_hours(self, before: datetime, limit: int) -> int:
+        """Forgets hours before then, of all teams; how many, at most `limit` at a time."""
+        rows = _table(UsageHourRow)
+        names = tuple(rows.primary_key.columns)
+        old = select(*names).where(rows.c.hour < before).order_by(rows.c.hour).limit(limit)
+        return int(self._db.execute(delete(rows).where(tuple_(*names).in_(old))).rowcount)
 
     def spending(self, team: str, grant_id: str) -> Spending | None:
         """What the grant's keys used in the last month in which they used anything; None where they never did."""

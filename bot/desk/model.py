@@ -432,6 +432,18 @@ class DayUse:
 
 
 @dataclass(frozen=True, slots=True)
+class HourUse:
+    """What a key used in the `span` hours from `hour` on (UTC); measured where that is one, else in some of them."""
+
+    key_id: str
+    hour: datetime
+    span: int
+    requests: int
+    tokens: int
+    cost_micros: int
+
+
+@dataclass(frozen=True, slots=True)
 class KeyUse:
     """What a member's key used: this month, and day by day lately (`trend`, oldest first, ending today)."""
 

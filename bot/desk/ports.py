@@ -16,6 +16,7 @@ from bot.desk.model import (
     Deposit,
     Grant,
     Home,
+    HourUse,
     Key,
     Link,
     Minted,
@@ -197,6 +198,23 @@ class Transaction(Protocol):
 
     def used_by(self, team: str, holder: str, since: date) -> Sequence[DayUse]:
         """What the holder's keys used since that day: by grant and day."""
+
+    def known_usage(
+        self, team: str, key_ids: Iterable[str], days: Iterable[date]
+    ) -> Mapping[tuple[str, date, str], Usage]:
+        """What was written down of these keys on these days, by key, day and model; a few hundred keys at a time."""
+
+    def add_hours(self, team: str, uses: Sequence[HourUse]) -> None:
+        """This was used besides what is known of these keys and hours."""
+
+    def hours_of(self, team: str, grant_id: str, since: datetime) -> Sequence[HourUse]:
+        """What all keys of the grant together used from that hour on, oldest first; `key_id` is empty."""
+
+    def last_used(self, team: str, key_ids: Iterable[str]) -> Mapping[str, datetime]:
+        """The last hour in which each of these keys can have been used; without those of which no hour is kept."""
+
+    def forget_hours(self, before: datetime, limit: int) -> int:
+        """Forgets hours before then, of all teams; how many, at most `limit` at a time."""
 
     def put_outsiders(self, team: str, provider: str, found: Sequence[Outsiders]) -> None:
         """These are all there are at this provider."""

@@ -16,6 +16,7 @@ from typing import Any
 from bot.desk.bell import Bell
 from bot.desk.budgets import Budgets
 from bot.desk.door import Door
+from bot.desk.growth import Window, grown
 from bot.desk.model import Actor, DayUse, KeyUse, MyUsage, ReportedBy, Round, RoundKind, Story
 from bot.desk.offer import Ability, Usage
 from bot.desk.ports import Clock, Store, Transaction
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 
 READ_AGAIN = timedelta(days=2)  # the days before the last one read, which a provider may still correct
 TREND_DAYS = 14
+HOURS_KEPT = timedelta(weeks=10)  # eight are looked back on, and a grant's may be two weeks of outages
+FORGOTTEN_AT_ONCE = 5000  # hours, in one transaction
 PIECE = 500  # figures written in one transaction, so that nobody waits long for their turn
 SHOWN_AT_MOST = 15  # keys; a Slack message takes 50 blocks
 
@@ -56,26 +59,32 @@ class UsageDesk:
         async for page in provider.usage(since=first_day(of.done_to, today), until=today):
             for start in range(0, len(page), PIECE):
                 piece = page[start : start + PIECE]
-                nobodys, followed = await lease.write(partial(self._write_down, of, piece))
+                window = Window(of.ended_at, self._clock(), provider.usage_lag)
+                nobodys, followed = await lease.write(partial(self._write_down, of, piece, window))
                 others += nobodys
                 if followed:
                     self._bell.ring()
+        while await lease.write(self._forget) == FORGOTTEN_AT_ONCE:
+            pass
         log.info("usage at %s is read up to %s; %d figures belong to no key of the desk", of.provider, today, others)
         return {"done_to": today}
 
-    def _write_down(self, of: Round, piece: Sequence[Usage], tx: Transaction) -> tuple[int, bool]:
+    def _forget(self, tx: Transaction) -> int:
+        return tx.forget_hours(self._clock() - HOURS_KEPT, FORGOTTEN_AT_ONCE)
+
+    def _write_down(self, of: Round, piece: Sequence[Usage], window: Window, tx: Transaction) -> tuple[int, bool]:
         """How many figures were nobody's, and whether a budget was warned of or stopped by the others."""
         meters = {one.meter for one in piece if one.meter}
         keys = tx.keys_by_meter(of.team, of.provider, meters)
         ours = [one for one in piece if one.meter in keys]
-        tx.put_usage(of.team, [(keys[one.meter], one) for one in ours if one.total_since is None])
+        _put(tx, of.team, [(keys[one.meter], one) for one in ours if one.total_since is None], window)
         totals = sorted(
             (one for one in ours if one.total_since is not None), key=lambda one: (one.total_since, one.day)
         )
         for (since, day), same in groupby(totals, key=lambda one: (one.total_since, one.day)):
             running = [(keys[one.meter], one) for one in same]
             before = tx.used_before(of.team, [key_id for key_id, _ in running], since or day, day)
-            tx.put_usage(of.team, [(key_id, _less(one, before.get(key_id))) for key_id, one in running])
+            _put(tx, of.team, [(key_id, _less(one, before.get(key_id))) for key_id, one in running], window)
         month = self._clock().date().replace(day=1)
         now_used = {keys[one.meter] for one in ours if one.day >= month}
         followed = bool(now_used) and self._budgets.hold(tx, of.team, now_used, self._clock())
@@ -133,6 +142,13 @@ def first_day(done_to: date | None, today: date) -> date:
     if done_to is None:
         return min(today.replace(day=1), today - timedelta(days=TREND_DAYS - 1))
     return min(done_to, today) - READ_AGAIN
+
+
+def _put(tx: Transaction, team: str, figures: Sequence[tuple[str, Usage]], window: Window) -> None:
+    """Writes the figures down, and the hours in which they grew: both or neither, so that no hour counts twice."""
+    known = tx.known_usage(team, {key_id for key_id, _ in figures}, {one.day for _, one in figures})
+    tx.add_hours(team, grown(known, figures, window))
+    tx.put_usage(team, figures)
 
 
 def _less(total: Usage, before: Usage | None) -> Usage:

@@ -875,6 +875,7 @@ ELSEWHERE = {
     "Inventory._look_again.end": WITH_THE_LEASE,
     "Inventory._revoke_stray.write_down": WITH_THE_LEASE,
     "Inventory.take": WITH_THE_LEASE,
+    "UsageDesk._forget": WITH_THE_LEASE,
     "UsageDesk._write_down": WITH_THE_LEASE,
     "_begin_all": "at the first beat of a desk only; what it did not begin is begun at the next",
     "_replace": "of a command and not of a desk: tests/desk/test_deposits.py::test_rotation_under_load_loses_nothing",

@@ -21,7 +21,21 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("team", "kind", "about"),
     )
     op.create_index("timers_due", "timers", ["due_at"])
+    op.create_table(
+        "usage_hours",
+        sa.Column("team", sa.String(), nullable=False),
+        sa.Column("key_id", sa.String(), nullable=False),
+        sa.Column("hour", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("span", sa.Integer(), nullable=False),
+        sa.Column("requests", sa.BigInteger(), nullable=False),
+        sa.Column("tokens", sa.BigInteger(), nullable=False),
+        sa.Column("cost_micros", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["team", "key_id"], ["keys.team", "keys.id"]),
+        sa.PrimaryKeyConstraint("team", "key_id", "hour", "span"),
+    )
+    op.create_index("usage_hours_by_age", "usage_hours", ["hour"])
 
 
 def downgrade() -> None:
+    op.drop_table("usage_hours")
     op.drop_table("timers")

@@ -115,17 +115,7 @@ async def running(settings: Settings, *, clock: Clock = now) -> AsyncIterator[Se
             kek=keks,
         )
         slack_app = skin.build_app(client=client, signing_secret=settings.slack_signing_secret)
-        background = skin.register(
-            slack_app,
-            requests=desk.requests,
-            deposits=desk.deposits,
-            grants=desk.grants,
-            switching=desk.switching,
-            usage=desk.usage,
-            leaving=desk.leaving,
-            notifier=notifier,
-            team=team,
-        )
+        background = skin.register(slack_app, desk=desk, notifier=notifier, team=team)
         pages = web.build(
             links=desk.links,
             deposits=desk.deposits,

@@ -232,17 +232,7 @@ async def listeners() -> list[Figure]:
     client = skin.build_client(SecretStr("xoxb-benchmark"), f"http://{desks.HOST}:9/api/")
     ours, alone = (skin.build_app(client=client, signing_secret=SecretStr(desks.SIGNING_SECRET)) for _ in range(2))
     none = Mock()  # none of them is reached
-    skin.register(
-        ours,
-        requests=none,
-        deposits=none,
-        grants=none,
-        switching=none,
-        usage=none,
-        leaving=none,
-        notifier=none,
-        team=desks.TEAM,
-    )
+    skin.register(ours, desk=none, notifier=none, team=desks.TEAM)
 
     async def acknowledge(ack: AsyncAck) -> None:
         await ack()

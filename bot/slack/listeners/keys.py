@@ -1,0 +1,91 @@
+"""Keys: picking them up, and giving them back."""
+
+from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
+
+from bot.desk.errors import AlreadyDelivered, ProviderError, ProviderInvalid, ProviderNotFound
+from bot.desk.model import Actor, Key
+from bot.slack import views
+from bot.slack.answers import Place
+from bot.slack.listeners.listener import Body, Command, Listener, reply, value
+from bot.slack.views.standing import OPEN_DEPOSIT, OPEN_KEY, PICK_UP, REVOKE, REVOKED_BY_HAND, SWITCH_ON
+
+
+class Keys(Listener):
+    """The buttons of a grant."""
+
+    def register(self, app: AsyncApp) -> dict[str, Command]:
+        app.action(PICK_UP)(self.pick_up)
+        app.action(REVOKE)(self.revoke)
+        app.action(SWITCH_ON)(self.switch_on)
+        app.action(REVOKED_BY_HAND)(self.revoked_by_hand)
+        app.action(OPEN_KEY)(self.opened)
+        app.action(OPEN_DEPOSIT)(self.opened)
+        return {"list": self.list, "revoke": self.revoke_named, "usage": self.my_usage}
+
+    async def list(self, ack: AsyncAck, body: Body, actor: Actor, rest: str) -> None:
+        await reply(ack, views.grant_list(await self.desk.requests.home(actor)))
+
+    async def revoke_named(self, ack: AsyncAck, body: Body, actor: Actor, rest: str) -> None:
+        if not rest:
+            home = await self.desk.requests.home(actor)
+            await reply(ack, views.grant_list(home, said="Which one do you give back? Press its *Revoke*."))
+            return
+        story = await self.desk.grants.revoke(actor, rest.strip("`"))
+        await reply(ack, views.note(views.revoked(story)))
+
+    async def my_usage(self, ack: AsyncAck, body: Body, actor: Actor, rest: str) -> None:
+        await reply(ack, views.my_usage(await self.desk.usage.mine(actor)))
+
+    async def pick_up(self, ack: AsyncAck, body: Body, context: AsyncBoltContext) -> None:
+        actor, grant_id, place = self.actor(context), value(body), Place.of(body)
+        delivery = f"press {place.trigger_id or body['actions'][0]['action_ts']}"
+        # On Home only a dialog can answer, and its trigger may not wait for a mint: it is opened before anything else.
+        dialog = None if place.response_url else await self.answers.open(place.trigger_id, views.waiting_view())
+        if place.response_url or dialog:
+            try:
+                key = await self.desk.grants.pick_up(actor, grant_id, delivery=delivery)
+            except AlreadyDelivered:
+                pass
+            except Exception as error:
+                if dialog is None:
+                    raise
+                self.background.start(self.answers.update(dialog, views.problem_view(self.words(error))))
+            else:
+                self.background.start(self._hand_over(key, place, dialog))
+        await ack()
+
+    async def _hand_over(self, key: Key, place: Place, dialog: str | None) -> None:
+        try:
+            handover = await self.desk.grants.issue(key)
+        except Exception as error:
+            for_good = isinstance(error, ProviderNotFound | ProviderInvalid) or not isinstance(error, ProviderError)
+            again = "" if for_good else " Nothing is lost: you can pick up again."
+            text = f"{self.words(error)}{again}"
+            if dialog:
+                await self.answers.update(dialog, views.problem_view(text))
+            else:
+                await self.answers.say(place, text)
+            return
+        if dialog:
+            await self.answers.update(dialog, views.handover_view(handover))
+        else:
+            await self.answers.send(place, views.handover(handover))
+
+    async def revoke(self, ack: AsyncAck, body: Body, context: AsyncBoltContext) -> None:
+        actor = self.actor(context)
+        story = await self.desk.grants.revoke(actor, value(body))
+        await ack()
+        self.background.start(self.refresh(actor, Place.of(body), views.revoked(story)))
+
+    async def revoked_by_hand(self, ack: AsyncAck, body: Body, context: AsyncBoltContext) -> None:
+        story = await self.desk.deposits.revoked_by_hand(self.actor(context), value(body))
+        await ack()
+        self.background.start(self.answers.say(Place.of(body), views.confirmed(story)))
+
+    async def switch_on(self, ack: AsyncAck, body: Body, context: AsyncBoltContext) -> None:
+        await self.desk.switching.switch_on(self.actor(context), value(body))
+        await ack()
+
+    async def opened(self, ack: AsyncAck) -> None:
+        """A button that is a link: the browser does the rest."""
+        await ack()

@@ -49,9 +49,8 @@ def to_stderr(level: str, form: Form = "text") -> None:
     handler.addFilter(_refer)
     handler.setFormatter(JsonLines() if form == "json" else logging.Formatter(TEXT, defaults={"reference": "-"}))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    logging.captureWarnings(
-        capture=True
-    )  # else Python's warnings would stand between the lines, in a form of their own
+    # Else Python's warnings would stand between the lines, in a form of their own.
+    logging.captureWarnings(capture=True)
     for name in CHATTY:
         # Below this they log whole requests and statements: a link's URL is in the private answer to a pick-up.
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from bot.logs import Form
+
 
 class SettingsFlaw(Exception):
     """Settings the desk cannot start with: one line for each, naming the setting and the mend."""
@@ -176,7 +178,7 @@ class Settings(BaseSettings):
         Literal["debug", "info", "warning", "error"], Field(description="How much is logged; never a secret.")
     ] = "info"
     log_format: Annotated[
-        Literal["text", "json"],
+        Form,
         Field(description="How it is logged: lines to read, or a line of JSON for each record."),
     ] = "text"
 

@@ -1,13 +1,12 @@
 """Pick up, revoke.
 
-Approval mints nothing. A pick-up stores its intention, mints, and seals the key behind a link (`links`). A key is revoked in two steps: the decision to, committed
-with its audit entry, and the carrying out (`revoking`).
+Approval mints nothing. A pick-up stores its intention, mints, and seals the key behind a link (`links`). A key is
+revoked in two steps: the decision to, committed with its audit entry, and the carrying out (`revoking`).
 """
 
 import asyncio
 import logging
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 from bot.desk import envelope
 from bot.desk.approvers import Approvers
@@ -18,7 +17,6 @@ from bot.desk.door import Door
 from bot.desk.errors import (
     AlreadyDelivered,
     NotAllowed,
-    NotThere,
     NotYours,
     OutcomeUnknown,
     ProviderError,
@@ -40,15 +38,13 @@ from bot.desk.model import (
 from bot.desk.offer import Project
 from bot.desk.ports import Clock, Random, Store, Transaction
 from bot.desk.providers import Providers
-from bot.desk.requests import new_key, new_notice, tell
+from bot.desk.requests import new_key, new_notice, present, tell
 from bot.desk.revoking import living
 from bot.desk.states import GrantState, KeyState, LinkState
 
 log = logging.getLogger(__name__)
 
 MINT_PATIENCE = timedelta(seconds=25)  # after this a mint's outcome counts as unknown
-
-Thing = TypeVar("Thing")
 
 
 class Grants:
@@ -95,7 +91,7 @@ class Grants:
         def act(tx: Transaction) -> Key:
             if not tx.first_time(actor.team, delivery, now):
                 raise AlreadyDelivered("This click was taken already.")
-            grant = _present(tx.grant(actor.team, grant_id))
+            grant = present(tx.grant(actor.team, grant_id))
             if grant.state not in (GrantState.READY, GrantState.DELIVERING):
                 raise Superseded(_WHY_NOT_PICK_UP[grant.state], found=grant.state)
             if grant.state is GrantState.DELIVERING:
@@ -175,7 +171,7 @@ class Grants:
 
         def act(tx: Transaction) -> tuple[Key, Grant]:
             placed = tx.move(key, project=project.id)
-            found = tx.move(_present(tx.grant(grant.team, grant.id)), project=project.id, project_name=project.name)
+            found = tx.move(present(tx.grant(grant.team, grant.id)), project=project.id, project_name=project.name)
             tx.record(
                 team=key.team,
                 at=now,
@@ -219,7 +215,7 @@ class Grants:
 
         def act(tx: Transaction) -> Grant:
             ends = now + grant.draft.duration
-            issuing = _present(tx.grant(grant.team, grant.id))
+            issuing = present(tx.grant(grant.team, grant.id))
             if issuing.key_id != key.id:
                 raise Superseded("Another pick-up followed this one.", found=issuing.state)
             handle = minted.handle or None
@@ -296,7 +292,7 @@ class Grants:
             tx.move(key, KeyState.VOID)
         else:
             tx.move(key, KeyState.REVOKING, due_at=now)
-        grant = _present(tx.grant(key.team, key.grant_id))
+        grant = present(tx.grant(key.team, key.grant_id))
         if grant.state is GrantState.ISSUING and grant.key_id == key.id:
             tx.move(grant, GrantState.READY)
         tx.redraw(grant.team, grant.request_id, now)
@@ -331,14 +327,14 @@ class Grants:
             # As it was asked for: the grant may meanwhile name the project that was made for it.
             actor,
             holder,
-            _present(asked).draft,
+            present(asked).draft,
         ):
             refusal = NotAllowed("Only its holder or an approver can revoke a key.")
             raise await self._door.refuse(actor, refusal, to=Act.REVOKE_ASKED, subject=grant_id)
         now = self._clock()
 
         def act(tx: Transaction) -> Story:
-            grant = _present(tx.grant(actor.team, grant_id))
+            grant = present(tx.grant(actor.team, grant_id))
             if grant.state not in (GrantState.ENDING, GrantState.ENDED):
                 self.end(tx, grant, now, by=actor.id, because=Cause.REVOKED, recorded_as=Act.REVOKE_ASKED)
             return tell(tx, actor.team, grant.request_id, self._providers)
@@ -379,10 +375,10 @@ class Grants:
 
         Raises `Superseded` when the holder moved on since `link` was read.
         """
-        found = _present(tx.link(link.id))
+        found = present(tx.link(link.id))
         if found.state is not link.state:
             raise Superseded("The holder was faster.", found=found.state)
-        grant = _present(tx.grant(link.team, link.grant_id))
+        grant = present(tx.grant(link.team, link.grant_id))
         self._put_away(tx, grant, now, because=because)
         if grant.state is GrantState.DELIVERING:
             tx.move(grant, GrantState.READY)
@@ -420,7 +416,7 @@ class Grants:
             )
 
     async def _grant(self, team: str, grant_id: str) -> Grant:
-        return _present(await self._store.read(lambda tx: tx.grant(team, grant_id)))
+        return present(await self._store.read(lambda tx: tx.grant(team, grant_id)))
 
 
 def _untouched(grant: Grant, now: datetime) -> bool:
@@ -448,9 +444,3 @@ _WHY_NOT_PICK_UP = {
     GrantState.ENDING: "This grant is over, its key is being revoked. `/apikey request` asks for a new one.",
     GrantState.ENDED: "This grant is over. `/apikey request` asks for a new one.",
 }
-
-
-def _present(thing: Thing | None) -> Thing:
-    if thing is None:
-        raise NotThere("There is no such key here. `/apikey list` shows yours.")
-    return thing

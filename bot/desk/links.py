@@ -1,23 +1,20 @@
 """The life of a link: looked at, claimed by one session, acknowledged."""
 
 from datetime import timedelta
-from typing import TypeVar
 
 from bot.desk import envelope
 from bot.desk.audit import Act, stamp
 from bot.desk.bell import Bell
 from bot.desk.door import Door
-from bot.desk.errors import NotAllowed, NotThere, NotYours, Superseded
+from bot.desk.errors import NotAllowed, NotYours, Superseded
 from bot.desk.model import Context, Link, Sealed, Session, Story
 from bot.desk.ports import Clock, Store, Transaction
 from bot.desk.providers import Providers
-from bot.desk.requests import tell
+from bot.desk.requests import present, tell
 from bot.desk.states import GrantState, KeyState, LinkState
 
 LINK_LIVES = timedelta(minutes=15)
 LEASE = timedelta(minutes=2)  # from claim to acknowledgement; the page needs a moment, a reload a few seconds
-
-Thing = TypeVar("Thing")
 
 
 class Links:
@@ -35,7 +32,7 @@ class Links:
         link = await self._link(session, link_id, to="look")
 
         def story(tx: Transaction) -> Story:
-            grant = _present(tx.grant(link.team, link.grant_id))
+            grant = present(tx.grant(link.team, link.grant_id))
             return tell(tx, link.team, grant.request_id, self._providers)
 
         return link, await self._store.read(story)
@@ -54,7 +51,7 @@ class Links:
         now = self._clock()
 
         def act(tx: Transaction) -> Link:
-            link = _present(tx.link(link_id))
+            link = present(tx.link(link_id))
             if link.state is LinkState.CLAIMED and link.session == session.id and now < (link.lease_until or now):
                 return link
             if link.state is not LinkState.OPEN or now >= link.expires_at:
@@ -107,15 +104,15 @@ class Links:
         now = self._clock()
 
         def act(tx: Transaction) -> None:
-            link = _present(tx.link(link_id))
+            link = present(tx.link(link_id))
             if link.state is LinkState.REVEALED:
                 return
             if link.state is not LinkState.CLAIMED or link.session != session.id:
                 raise Superseded("The time to show this key is over.", found=link.state)
             tx.move(link, LinkState.REVEALED, envelope=None)
-            tx.move(_present(tx.key(link.team, link.key_id)), KeyState.LIVE)
+            tx.move(present(tx.key(link.team, link.key_id)), KeyState.LIVE)
             tx.destroy_deposit(link.team, link.key_id)
-            grant = tx.move(_present(tx.grant(link.team, link.grant_id)), GrantState.ACTIVE)
+            grant = tx.move(present(tx.grant(link.team, link.grant_id)), GrantState.ACTIVE)
             tx.redraw(grant.team, grant.request_id, now)
             tx.record(team=link.team, at=now, actor=link.holder, act=Act.REVEALED, subject=link.id, key=link.key_id)
 
@@ -131,9 +128,3 @@ class Links:
                 raise refusal
             raise await self._door.refuse(session.actor, refusal, to=to, subject=link_id)
         return link
-
-
-def _present(thing: Thing | None) -> Thing:
-    if thing is None:
-        raise NotThere("There is no such key here. `/apikey list` shows yours.")
-    return thing

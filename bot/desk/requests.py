@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TypeVar
 
 from bot.desk.approvers import Approvers
 from bot.desk.audit import Act
@@ -33,6 +34,8 @@ from bot.desk.policy import ANY, DEPOSIT, Refuse, Rule
 from bot.desk.ports import Clock, Directory, Provider, Random, Store, Transaction
 from bot.desk.providers import Providers, mints
 from bot.desk.states import GrantState, KeyState, RequestState
+
+Thing = TypeVar("Thing")
 
 PROJECT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{1,59}")  # of one that is to be made
 LEAST_BUDGET = 100  # cents a month
@@ -450,6 +453,13 @@ def new_notice(kind: NoticeKind, team: str, request_id: str, recipient: str, *, 
         shown=0,
         due_at=clock(),
     )
+
+
+def present(thing: Thing | None) -> Thing:
+    """What was looked up for a holder. Raises `NotThere` where there is none."""
+    if thing is None:
+        raise NotThere("There is no such key here. `/apikey list` shows yours.")
+    return thing
 
 
 def tell(tx: Transaction, team: str, request_id: str, providers: Providers) -> Story:

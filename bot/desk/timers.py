@@ -8,7 +8,7 @@ too. A subject that moved on needs nobody to stop its timer: the next look ends 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 
 from bot.desk.bell import Bell
@@ -77,9 +77,9 @@ class Timers:
             tx.move_timer(timer, due_at=following.due_at, step=following.step, attempts=0)
 
     async def _put_off(self, timer: Timer, wait: timedelta) -> None:
-        later = replace(timer, due_at=self.clock() + wait, attempts=timer.attempts + 1)
+        until = self.clock() + wait
         try:
-            await self.store.write(lambda tx: tx.move_timer(timer, due_at=later.due_at, attempts=later.attempts))
+            await self.store.write(lambda tx: tx.move_timer(timer, due_at=until, attempts=timer.attempts + 1))
         except Superseded:
             log.info("timer %s of %s is another's now", timer.kind, timer.about)
         except Exception:

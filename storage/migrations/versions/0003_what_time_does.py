@@ -1,4 +1,4 @@
-"""What time does: timers."""
+"""What time does: timers, and the hours in which keys are used."""
 
 import sqlalchemy as sa
 from alembic import op

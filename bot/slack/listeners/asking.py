@@ -16,7 +16,7 @@ from bot.slack.sentences import sentence
 from bot.slack.views.request_form import MODELS, PERMISSION, PROJECT, PROVIDER, REQUEST_FORM, WISH
 from bot.slack.views.standing import ASK, CANCEL
 
-log = logging.getLogger(__name__)
+log = logging.getLogger(__package__)  # one name for all rooms, as operators know it
 
 SUGGESTION_SECONDS = 2.5  # Slack waits three for a menu's options
 

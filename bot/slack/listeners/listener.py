@@ -17,7 +17,7 @@ from bot.slack.answers import Answers, Place
 from bot.slack.background import Background
 from bot.slack.sentences import SORRY, sentence
 
-log = logging.getLogger(__name__)
+log = logging.getLogger(__package__)  # one name for all rooms, as operators know it
 
 Body = Mapping[str, Any]
 Command = Callable[[AsyncAck, Body, Actor, str], Awaitable[None]]

@@ -15,7 +15,7 @@ from bot.slack.text import plain
 from bot.slack.views.kit import ERROR_TEXT
 from bot.slack.views.request_form import REASON
 
-log = logging.getLogger(__name__)
+log = logging.getLogger(__package__)  # one name for all rooms, as operators know it
 
 ANYTHING = re.compile(".*")
 

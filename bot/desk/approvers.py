@@ -57,6 +57,12 @@ class Approvers:
         verdict = await self.verdict(holder.id, request.draft)
         return frozenset() if isinstance(verdict, Refuse) else await self.people(holder, verdict)
 
+    async def admins(self, team: str) -> frozenset[str]:
+        """The members whom policy names as admins, or a group that they are in now, and who could be admitted."""
+        found = [await self._behind(who) for who in self.policy.file.admins]
+        everybody = frozenset[str]().union(*found)
+        return frozenset([who for who in everybody if await self._door.welcomes(Actor(team, who))])
+
     async def _behind(self, approver: str) -> frozenset[str]:
         """The members that an entry of a rule names: a user group's, or the one member."""
         return await self._directory.members(approver) if approver[0] == "S" else frozenset({approver})

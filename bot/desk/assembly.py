@@ -61,7 +61,7 @@ def assemble(
     known = Providers(providers, policy=policy, clock=clock)
     door = Door(store=store, directory=directory, clock=clock)
     approvers = Approvers(policy=policy, directory=directory, door=door)
-    overview = Overview(store=store, directory=directory, policy=policy, providers=known, notifier=notifier)
+    overview = Overview(store=store, approvers=approvers, providers=known, notifier=notifier)
     requests = Requests(
         store=store,
         directory=directory,

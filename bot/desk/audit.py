@@ -37,6 +37,7 @@ class Act(StrEnum):
     ENABLE_ASKED = "key.enable_asked"
     ENABLED = "key.enabled"
     BY_HAND = "key.by_hand"
+    STUCK = "key.stuck"
     VANISHED = "key.vanished"
     STRAY_REVOKED = "key.stray_revoked"
     PROJECT_MADE = "project.made"

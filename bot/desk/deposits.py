@@ -32,7 +32,7 @@ from bot.desk.model import AccessRequest, Actor, Deposit, Grant, Key, Minted, No
 from bot.desk.offer import KeyStatus, ProviderKey
 from bot.desk.ports import Clock, Directory, Provider, Random, Store, Transaction
 from bot.desk.providers import Providers
-from bot.desk.requests import new_notice, tell
+from bot.desk.requests import new_notice, stuck, tell
 from bot.desk.revoking import close
 from bot.desk.states import GrantState, KeyState
 from bot.desk.vault import Place, Recipient, Vault
@@ -205,15 +205,15 @@ class Deposits:
     # ---- revoking by hand
 
     async def revoked_by_hand(self, actor: Actor, key_id: str) -> Story:
-        """A person says that they revoked a key where the desk cannot. Again: nothing more happens.
+        """A person says that they revoked a key where the desk cannot, or keeps failing to. Again: nothing more happens.
 
-        Depositors and approvers may; its holder, who could go on with it, never. Raises `NotAllowed`, `NotThere`,
-        `Superseded`.
+        Depositors, approvers and admins may; its holder, who could go on with it, never. Should it live after all, an
+        inventory finds it and revokes it. Raises `NotAllowed`, `NotThere`, `Superseded`.
         """
         await self._door.admit(actor, to=Act.REVOKED, subject=key_id)
         _, request, approver = await self._about(actor.team, key_id)
         if not await self._may_confirm(actor, request, approver):
-            refusal = NotAllowed("Only a depositor or an approver of this key can say that it is revoked.")
+            refusal = NotAllowed("Only a depositor, an approver of this key or an admin can say that it is revoked.")
             raise await self._door.refuse(actor, refusal, to=Act.REVOKED, subject=key_id)
         now = self._clock()
 
@@ -221,9 +221,9 @@ class Deposits:
             found = _present(tx.key(actor.team, key_id))
             if found.state is KeyState.REVOKED:
                 return tell(tx, actor.team, request.id, self._providers)
-            if found.state is not KeyState.BY_HAND:
+            if found.state is not KeyState.BY_HAND and not stuck(found):
                 raise Superseded("Nobody was asked to revoke this key by hand.", found=found.state)
-            tx.move(found, KeyState.REVOKED)
+            tx.move(found, KeyState.REVOKED, due_at=None)
             tx.record(
                 team=found.team,
                 at=now,
@@ -246,6 +246,7 @@ class Deposits:
         return actor != holder and (
             actor.id == approver
             or actor.id in await self._approvers.depositors(request, approver)
+            or actor.id in await self._approvers.admins(actor.team)
             or await self._approvers.may_decide(actor, holder, request.draft)
         )
 

@@ -21,6 +21,7 @@ from bot.desk.model import Actor, Cause, Key, Outsiders, Round
 from bot.desk.offer import KeyStatus, ProviderKey
 from bot.desk.ports import Clock, Provider, Store, Transaction
 from bot.desk.providers import Providers
+from bot.desk.revoking import revoke
 from bot.desk.rounds import Lease
 from bot.desk.states import GrantState, KeyState
 
@@ -121,7 +122,7 @@ class Inventory:
         if now is None or now.status is not KeyStatus.ACTIVE:
             return
         log.warning("%s has a key %s that bears the desk's marker and is nobody's", provider.label, listed.name)
-        await provider.revoke(handle=listed.handle, project=listed.project)
+        await revoke(provider, handle=listed.handle, project=listed.project)
 
         def write_down(tx: Transaction) -> None:
             tx.record(

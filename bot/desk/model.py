@@ -268,6 +268,7 @@ class NoticeKind(StrEnum):
     DEPOSIT = "deposit"  # to depositors: a key to make at the provider, and to bring
     DEPOSITED = "deposited"  # to the holder: the key that somebody was to bring is here
     BY_HAND = "by_hand"  # to depositors: a key that only a person can revoke
+    STUCK = "stuck"  # to whoever can see to it: a key that fails to be revoked
     BUDGET = "budget"  # to the holder: how much of a month's budget is used, and what follows
     OVERSPENT = "overspent"  # to who approved: a month's budget is used up, and what follows
 
@@ -326,6 +327,7 @@ class Story:
     making: Making | None = None
     deposit_url: str = ""
     by_hand: bool = False
+    stuck: tuple[Key, ...] = ()  # keys of it that keep failing to be revoked
     spending: Spending | None = None  # of the last month in which anything was used
 
 

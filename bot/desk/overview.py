@@ -4,35 +4,31 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from bot.desk.door import unwelcome
+from bot.desk.approvers import Approvers
 from bot.desk.errors import Unavailable, Undeliverable
 from bot.desk.model import Actor, ProviderState
-from bot.desk.policy import Policy
-from bot.desk.ports import Directory, Notifier, Store, Transaction
+from bot.desk.ports import Notifier, Store, Transaction
 from bot.desk.providers import Providers
+from bot.desk.retrying import STUCK_AFTER
 from bot.desk.rounds import Lease
 
 log = logging.getLogger(__name__)
 
 TOLD_AFTER = 5  # looks, a minute apart: a flaw that goes by itself wakes nobody
-STUCK_AFTER = 5  # failed attempts, the last of them more than a minute after the first
 
 
 class Overview:
     """Sees to it that the admins know."""
 
-    def __init__(
-        self, *, store: Store, directory: Directory, policy: Policy, providers: Providers, notifier: Notifier
-    ) -> None:
+    def __init__(self, *, store: Store, approvers: Approvers, providers: Providers, notifier: Notifier) -> None:
         self._store = store
-        self._directory = directory
-        self._policy = policy
+        self._approvers = approvers
         self._providers = providers
         self._notifier = notifier
 
     async def of(self, actor: Actor) -> tuple[ProviderState, ...] | None:
         """What this member may see of it: None unless policy names them, or a group that they are in now."""
-        return await self._states(actor.team) if actor.id in await self._admins(actor.team) else None
+        return await self._states(actor.team) if actor.id in await self._approvers.admins(actor.team) else None
 
     async def look(self, lease: Lease) -> Mapping[str, Any]:
         """A round at one provider: whether the desk's credential serves. The admins are told once for each flaw that stays."""
@@ -48,7 +44,7 @@ class Overview:
 
     async def _told(self, team: str, name: str) -> bool:
         """Whether somebody was, or nobody is to be."""
-        admins = sorted(await self._admins(team))
+        admins = sorted(await self._approvers.admins(team))
         told = 0
         for admin in admins:
             try:
@@ -58,14 +54,6 @@ class Overview:
             except (Unavailable, Undeliverable) as error:
                 log.warning("%s could not be told of %s: %s", admin, name, error)
         return bool(told) or not admins
-
-    async def _admins(self, team: str) -> frozenset[str]:
-        named = self._policy.file.admins
-        found = [await self._directory.members(who) if who[0] == "S" else frozenset({who}) for who in named]
-        everybody = frozenset[str]().union(*found)
-        return frozenset(
-            [who for who in everybody if unwelcome(Actor(team, who), await self._directory.person(who)) is None]
-        )
 
     async def _states(self, team: str) -> tuple[ProviderState, ...]:
         return await self._store.read(lambda tx: tuple(self._state(tx, team, name) for name in self._providers))

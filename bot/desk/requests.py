@@ -33,6 +33,7 @@ from bot.desk.overview import Overview
 from bot.desk.policy import ANY, DEPOSIT, Refuse, Rule
 from bot.desk.ports import Clock, Directory, Provider, Random, Store, Transaction
 from bot.desk.providers import Providers, mints
+from bot.desk.retrying import STUCK_AFTER
 from bot.desk.states import GrantState, KeyState, RequestState
 
 Thing = TypeVar("Thing")
@@ -462,6 +463,11 @@ def present(thing: Thing | None) -> Thing:
     return thing
 
 
+def stuck(key: Key) -> bool:
+    """Whether the key keeps failing to be revoked."""
+    return key.state is KeyState.REVOKING and key.attempts >= STUCK_AFTER
+
+
 def tell(tx: Transaction, team: str, request_id: str, providers: Providers) -> Story:
     """The story of a request as it stands. Raises `NotThere`."""
     request = tx.request(team, request_id)
@@ -482,4 +488,5 @@ def tell(tx: Transaction, team: str, request_id: str, providers: Providers) -> S
         spending=tx.spending(team, grant.id) if grant and key else None,
         making=provider.making(request.draft.scope.project) if provider and not mints(provider) else None,
         by_hand=unknown or not _can(provider, Ability.REVOKE),
+        stuck=tuple(one for one in tx.keys_of(team, grant.id) if stuck(one)) if grant and key else (),
     )

@@ -6,6 +6,9 @@ from bot.desk.errors import ProviderRateLimited
 
 FIRST_RETRY = timedelta(seconds=5)
 LONGEST_RETRY = timedelta(minutes=15)
+STUCK_AFTER = 8
+"""Failures in a row, ten minutes from the first to the last: longer than a hiccup of the provider's, and not so long that
+a key which should be dead works for an hour before anybody hears of it."""
 
 
 def wait_before(attempts: int, error: Exception | None = None) -> timedelta:

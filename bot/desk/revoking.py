@@ -1,4 +1,7 @@
-"""Revoking at the provider: carried out until the provider said that the key is gone, and written down only then."""
+"""Revoking at the provider: carried out until the provider shows that the key is gone, and written down only then.
+
+What keeps failing becomes somebody's task, while the desk goes on trying.
+"""
 
 import logging
 from collections.abc import Sequence
@@ -8,19 +11,33 @@ from functools import partial
 from bot.desk.approvers import Approvers
 from bot.desk.audit import Act
 from bot.desk.bell import Bell
-from bot.desk.errors import NotThere, ProviderError, Superseded, Unavailable
+from bot.desk.errors import NotThere, ProviderError, ProviderTransient, Superseded, Unavailable
 from bot.desk.model import NEW_PROJECT, AccessRequest, Actor, Decision, Grant, Key, NoticeKind
-from bot.desk.offer import Ability
+from bot.desk.offer import Ability, KeyStatus
 from bot.desk.ports import Clock, Provider, Random, Store, Transaction
 from bot.desk.providers import Providers
 from bot.desk.requests import new_notice
-from bot.desk.retrying import wait_before
+from bot.desk.retrying import STUCK_AFTER, wait_before
 from bot.desk.states import GrantState, KeyState
 
 log = logging.getLogger(__name__)
 
 QUARANTINE = timedelta(minutes=10)  # how long a mint of unknown outcome may still land: longer than any time-out
 LOOK_AGAIN = timedelta(seconds=30)
+
+
+async def revoke(provider: Provider, *, handle: str, project: str) -> None:
+    """Revokes a key, and reads back that it is gone: what a provider says that it did is not yet what it did.
+
+    A key that is only switched off could be switched on again, and does not count as gone. A provider that cannot
+    show its keys is believed. Raises `ProviderError`.
+    """
+    await provider.revoke(handle=handle, project=project)
+    if Ability.LIST not in provider.abilities:
+        return
+    left = await provider.get(handle=handle, project=project)
+    if left is not None and left.status is not KeyStatus.GONE:
+        raise ProviderTransient(f"{provider.label} said that the key is revoked, and still shows it")
 
 
 class Revoking:
@@ -44,7 +61,7 @@ class Revoking:
         self._clock = clock
 
     async def carry_out(self, key: Key) -> None:
-        """Revokes a key at its provider. What fails is tried again, later and later.
+        """Revokes a key at its provider. What fails is tried again, later and later, and told to people when it stays so.
 
         A key whose mint has an unknown outcome is looked for by its marker until its quarantine is over, and revoked
         each time it is found: one that was found may have a twin that lands later. Where only a person can revoke
@@ -58,17 +75,22 @@ class Revoking:
                 # Written down before it is revoked: after a crash it must not pass for one that never was.
                 key = await self._store.write(partial(self._found, key, known, now))
             for handle in handles or ():
-                await self._provider(key).revoke(handle=handle, project=key.project)
+                await revoke(self._provider(key), handle=handle, project=key.project)
             ask = await self._whom_to_ask(key) if handles is None else None
         except (ProviderError, Unavailable) as error:
             wait = wait_before(key.attempts, error)
             log.warning("revoking %s failed (%s), again in %s", key.id, type(error).__name__, wait)
+            people = await self._whom_to_tell(key) if key.attempts + 1 >= STUCK_AFTER else ()
+            why = type(error).__name__
 
             def put_off(tx: Transaction) -> None:
                 self._as_it_was(tx, key)
-                tx.move(key, due_at=now + wait, attempts=key.attempts + 1)
+                failing = tx.move(key, due_at=now + wait, attempts=key.attempts + 1)
+                if people and tx.first_time(key.team, f"stuck {key.id}", now):
+                    self._make_it_a_task(tx, failing, people, now, because=why)
 
             await self._store.write(put_off)
+            self._bell.ring()
             return
 
         def write_down(tx: Transaction) -> None:
@@ -132,6 +154,45 @@ class Revoking:
         people = sorted(await self._approvers.depositors(request, decision.approver))
         return people or ([channel] if channel else [])
 
+    async def _whom_to_tell(self, key: Key) -> Sequence[str]:
+        """Who can see to a key that fails to be revoked: who could be asked to by hand, and the admins.
+
+        Nobody, where people cannot be looked up now: the next failure asks again.
+        """
+        try:
+            people = frozenset(await self._whom_to_ask(key)) | await self._approvers.admins(key.team)
+        except Unavailable as error:
+            log.warning("nobody could be looked up to see to %s: %s", key.id, error)
+            return ()
+        grant = await self._store.read(lambda tx: tx.grant(key.team, key.grant_id))
+        if found := sorted(people - {grant.holder if grant else ""}):
+            return found
+        log.error("nobody is left who could see to it that %s is revoked at %s", key.marker, key.provider)
+        return ()
+
+    def _make_it_a_task(self, tx: Transaction, key: Key, people: Sequence[str], now: datetime, *, because: str) -> None:
+        grant = tx.grant(key.team, key.grant_id)
+        if grant is None:
+            raise NotThere("There is no such key here.")
+        tx.redraw(grant.team, grant.request_id, now)
+        for who in people:
+            tx.add(
+                new_notice(NoticeKind.STUCK, key.team, grant.request_id, who, clock=self._clock, random=self._random)
+            )
+        tx.record(
+            team=key.team,
+            at=now,
+            actor=Actor.system(key.team).id,
+            act=Act.STUCK,
+            subject=key.id,
+            grant=key.grant_id,
+            provider=key.provider,
+            handle=key.handle or "",
+            attempts=key.attempts,
+            because=because,
+            asked=" ".join(people),
+        )
+
     def _leave_to_people(self, tx: Transaction, key: Key, people: Sequence[str], now: datetime) -> None:
         self._as_it_was(tx, key)
         if not people:
@@ -160,7 +221,7 @@ class Revoking:
     def _write_down(self, tx: Transaction, key: Key, now: datetime) -> None:
         self._as_it_was(tx, key)
         if not key.mint_ended and now < key.intended_at + QUARANTINE:
-            tx.move(key, due_at=now + LOOK_AGAIN, attempts=key.attempts + 1)
+            tx.move(key, due_at=now + LOOK_AGAIN, attempts=0)  # it was looked for: nothing failed
             return
         outcome, act = (KeyState.REVOKED, Act.REVOKED) if key.handle else (KeyState.VOID, Act.VOIDED)
         tx.move(key, outcome, due_at=None)

@@ -13,6 +13,7 @@ from bot.desk.ports import Clock, Store, Transaction
 from bot.desk.providers import Providers
 from bot.desk.requests import tell
 from bot.desk.retrying import wait_before
+from bot.desk.revoking import revoke
 from bot.desk.states import GrantState, KeyState
 
 log = logging.getLogger(__name__)
@@ -131,7 +132,7 @@ class Switching:
         found = await self._store.read(lambda tx: tx.key(key.team, key.id))
         provider = self._providers.get(key.provider)
         if provider and key.handle and found and found.state in (KeyState.REVOKING, KeyState.REVOKED, KeyState.BY_HAND):
-            await provider.revoke(handle=key.handle, project=key.project)
+            await revoke(provider, handle=key.handle, project=key.project)
 
     def _redraw(self, tx: Transaction, key: Key, now: datetime) -> None:
         grant = tx.grant(key.team, key.grant_id)

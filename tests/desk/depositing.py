@@ -94,6 +94,10 @@ class Console(Provider):
             key.handle for key in self.keys_by_value.values() if key.name == marker and key.status is KeyStatus.ACTIVE
         ]
 
+    async def get(self, *, handle: str, project: str) -> ProviderKey | None:
+        """As it is now."""
+        return next((key for key in self.keys_by_value.values() if key.handle == handle), None)
+
     async def revoke(self, *, handle: str, project: str) -> None:
         """Gone."""
         if self.faults:

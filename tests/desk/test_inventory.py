@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from bot.desk import overview, rounds
+from bot.desk import overview, retrying, rounds
 from bot.desk.audit import Act
 from bot.desk.errors import ProviderTransient, Unavailable
 from bot.desk.model import Cause, NoticeKind, RoundKind
@@ -263,7 +263,7 @@ async def test_keys_that_keep_failing_to_be_revoked_are_counted(world: World) ->
     """For the admin; the desk goes on trying."""
     grant = await world.active()
     await world.grants.revoke(BEN, grant.id)
-    for _ in range(overview.STUCK_AFTER):
+    for _ in range(retrying.STUCK_AFTER):
         world.vendor.revoke_faults.append(ProviderTransient("down"))
         await world.sweep(after=timedelta(minutes=15))
     states = (await world.requests.home(ANA)).overview

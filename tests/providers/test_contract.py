@@ -22,6 +22,7 @@ from bot.desk.errors import (
 from bot.desk.model import Minted, Scope
 from bot.desk.offer import Ability, Enforcer, KeyStatus, LimitKind, ProviderKey
 from bot.desk.ports import Provider
+from bot.desk.revoking import revoke
 from bot.providers import PROVIDERS
 from sandbox.faults import Fault
 from tests.providers.serving import description
@@ -344,6 +345,26 @@ async def test_a_revocation_that_broke_may_be_tried_again(world: World, provider
             await provider.revoke(handle=minted.handle, project=world.project)
         await provider.revoke(handle=minted.handle, project=world.project)
         assert world.chat(minted.secret) == 401
+
+
+async def test_what_the_provider_still_shows_does_not_count_as_revoked(
+    world: World, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The desk reads back: a provider that said so and did nothing has revoked nothing; once it is true, it is believed."""
+    needs(provider, Ability.LIST)
+    minted = await made(world, provider)
+
+    async def says_so(*, handle: str, project: str) -> None:
+        pass
+
+    with monkeypatch.context() as forgetful:
+        forgetful.setattr(provider, "revoke", says_so)
+        with pytest.raises(ProviderTransient, match="still shows it"):
+            await revoke(provider, handle=minted.handle, project=world.project)
+    assert world.chat(minted.secret) == 200
+    for _ in range(2):
+        await revoke(provider, handle=minted.handle, project=world.project)
+    assert world.chat(minted.secret) == 401
 
 
 async def test_a_handle_is_no_path(world: World, provider: Provider) -> None:

@@ -173,6 +173,14 @@ def brought(state: KeyState, draft: Draft = DRAFT, *, words: str = "Settings, AP
     )
 
 
+def failing(draft: Draft = DRAFT, keys: int = 1) -> Story:
+    """One that is over, and so many of whose keys keep failing to be revoked."""
+    story = granted(GrantState.ENDING, draft, because=Cause.EXPIRED, by="system")
+    assert story.key is not None
+    key = replace(story.key, state=KeyState.REVOKING, attempts=9)
+    return replace(story, key=key, stuck=tuple(replace(key, id=f"k_{number}") for number in range(keys)))
+
+
 def spent(
     micros: int, draft: Draft = DRAFT, *, key: KeyState = KeyState.LIVE, state: GrantState = GrantState.ACTIVE
 ) -> Story:
@@ -202,6 +210,7 @@ def every() -> Iterator[tuple[str, Story]]:
         yield f"denied-{words}", denied(draft, HOSTILE if words == "hostile" else "Not now")
         for state in GrantState:
             yield f"{state}-{words}", granted(state, draft)
+        yield f"failing-{words}", failing(draft, keys=30)
         for key in (KeyState.LIVE, KeyState.DISABLING, KeyState.DISABLED, KeyState.ENABLING):
             yield f"spent-{key}-{words}", spent(26_000_000, draft, key=key)
     elsewhere = replace(DRAFT, scope=replace(DRAFT.scope, provider="deposit"))

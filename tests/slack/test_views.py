@@ -308,3 +308,18 @@ def test_that_a_key_still_works_is_said_until_a_person_revoked_it() -> None:
         assert "A person is asked to revoke it by hand" in held
         assert "within seconds" not in held
     assert "still works" in views.revoked(stories.brought(KeyState.REVOKING))
+
+
+def test_a_key_that_fails_to_be_revoked_is_somebodys_task() -> None:
+    """Where to revoke it, by which name, and the button to say so; on every card until it is gone."""
+    card = views.notice(NoticeKind.STUCK, stories.failing())
+    said = " ".join(texts(card["blocks"]))
+    for word in ("may still work", "OpenAI", "search-prod", "keydesk-k_1", "…abcd", "goes on trying"):
+        assert word in said
+    assert buttons(card["blocks"]) == ["revoked_by_hand"]
+    assert buttons(views.notice(NoticeKind.STUCK, stories.failing(keys=2))["blocks"]) == ["revoked_by_hand"] * 2
+    for other in (views.ended(stories.failing()), views.approval_card(stories.failing())):
+        assert "may still work" in json.dumps(other)
+    after = views.notice(NoticeKind.STUCK, stories.granted(GrantState.ENDED))
+    assert buttons(after["blocks"]) == []
+    assert "Revoked: a key to search-prod" in after["text"]

@@ -44,7 +44,6 @@ from bot.providers.openai.projects import Projects, Terms
 from bot.providers.openai.reports import Reports
 from bot.providers.openai.wire import VENDOR, Page, Paths, Unknown, listed
 
-NO_ROLE = "none"
 NO_PROJECT = "proj_none"
 
 # OpenAI reads an empty list of scopes as "all that the project allows".
@@ -188,7 +187,7 @@ class OpenAI(Provider):
             raise
 
     async def get(self, *, handle: str, project: str) -> ProviderKey | None:
-        """The service account's key as it is now; the account alone, where it has none."""
+        """The service account's key as it is now. An account that has none is there, and dead for good."""
         try:
             account = await self._calls.get(self._paths.account(project, handle), wire.Account)
         except ProviderNotFound:
@@ -201,8 +200,7 @@ class OpenAI(Provider):
         async for key in self._project_keys(project):
             if key.owner.service_account is not None and key.owner.service_account.id == handle:
                 return self._seen(key, project)
-        status = KeyStatus.DISABLED if account.role == NO_ROLE else KeyStatus.ACTIVE
-        return ProviderKey(account.id, account.name, project, status, _time(account.created_at))
+        return ProviderKey(account.id, account.name, project, KeyStatus.GONE, _time(account.created_at))
 
     async def keys(self) -> AsyncIterator[ProviderKey]:
         """The keys of service accounts and of people; a key of an account bears the account's name and handle."""

@@ -1,11 +1,12 @@
-"""What depositors read: a key to make and to bring, and a key that only they can revoke."""
+"""What depositors read: a key to make and to bring, and keys that a person has to revoke."""
 
-from bot.desk.model import Cause, Story
+from bot.desk.model import Cause, Key, Story
 from bot.desk.states import KeyState
 from bot.slack.text import escaped, mention, name, quoted, span
 from bot.slack.views import standing
 from bot.slack.views.kit import Block, Message, actions, button, plain_text, section, small
 
+STUCK_SHOWN = 5  # keys of one grant; more than one is rare
 STEPS = 2000  # characters of a provider's instructions; escapes make them longer
 
 
@@ -93,35 +94,62 @@ def by_hand_card(story: Story) -> Message:
         text = f"Revoked: {what} of {who}"
         return {"text": f"{text}.", "blocks": [section(f"*{text}*\n{standing.progress(story)}")]}
     why = "Its time is over" if grant and grant.ended_because is Cause.EXPIRED else "It was taken back"
-    print_ = f" It ends with `{name(key.fingerprint, 40)}`." if key.fingerprint and len(key.fingerprint) > 1 else ""
     title = f"Please revoke by hand: {what} of {who}"
     return {
         "text": f"{title}. It still works until you do.",
         "blocks": [
             section(
                 f"*{title}*\n{why}. *It still works*, and the desk cannot reach it: delete it at "
-                f"*{standing.at(draft)}*, where it should bear the name `{name(key.marker, 80)}`.{print_}"
+                f"*{standing.at(draft)}*, where it should bear the name `{name(key.marker, 80)}`.{_print(key)}"
             ),
-            actions(
-                button(
-                    "I revoked it",
-                    standing.REVOKED_BY_HAND,
-                    key.id,
-                    style="primary",
-                    confirm={
-                        "title": plain_text("Is it revoked?", 100),
-                        "text": plain_text(
-                            "Calls with this key are refused now? The desk believes you, and writes down that you said so.",
-                            300,
-                        ),
-                        "confirm": plain_text("Yes, it is", 30),
-                        "deny": plain_text("Not yet", 30),
-                    },
-                )
-            ),
+            actions(_i_revoked(key)),
             small("This stays open until somebody says so."),
         ],
     }
+
+
+def stuck_card(story: Story) -> Message:
+    """To whoever can see to it: a key that keeps failing to be revoked, until it is gone or one says that it is."""
+    draft = story.request.draft
+    what, who = standing.key_to(draft), mention(story.request.requester)
+    if not story.stuck:
+        text = f"Revoked: {what} of {who}"
+        return {"text": f"{text}.", "blocks": [section(f"*{text}*\n{standing.progress(story)}")]}
+    title = f"Not revoked yet: {what} of {who}"
+    keys = story.stuck[:STUCK_SHOWN]
+    blocks = [section(f"*{title}*\n{standing.at(draft)} has not confirmed that it is gone, again and again.")]
+    for key in keys:
+        blocks += [
+            section(
+                f"*It may still work.* Revoke it by hand at *{standing.at(draft)}*"
+                f"{'' if standing.elsewhere(draft) else f', in *{name(draft.project_name)}*'}: it bears the name "
+                f"`{name(key.marker, 80)}`.{_print(key)}"
+            ),
+            actions(_i_revoked(key)),
+        ]
+    blocks.append(small("Keydesk goes on trying, every 15 minutes at the latest. When it succeeds, this says so."))
+    return {"text": f"{title}. It may still work: see to it.", "blocks": blocks}
+
+
+def _print(key: Key) -> str:
+    return f" It ends with `{name(key.fingerprint, 40)}`." if key.fingerprint and len(key.fingerprint) > 1 else ""
+
+
+def _i_revoked(key: Key) -> Block:
+    return button(
+        "I revoked it",
+        standing.REVOKED_BY_HAND,
+        key.id,
+        style="primary",
+        confirm={
+            "title": plain_text("Is it revoked?", 100),
+            "text": plain_text(
+                "Calls with this key are refused now? The desk believes you, and writes down that you said so.", 300
+            ),
+            "confirm": plain_text("Yes, it is", 30),
+            "deny": plain_text("Not yet", 30),
+        },
+    )
 
 
 def confirmed(story: Story) -> str:

@@ -5,7 +5,7 @@ from bot.desk.model import Draft, Handover, NoticeKind, Ruling, Story
 from bot.desk.states import GrantState, RequestState
 from bot.slack.text import mention, money, name, quoted, span, when
 from bot.slack.views import standing
-from bot.slack.views.deposits import by_hand_card, deposit_card, deposited
+from bot.slack.views.deposits import by_hand_card, deposit_card, deposited, stuck_card
 from bot.slack.views.kit import Block, Message, actions, button, facts, section, small
 from bot.slack.views.usage import budget, overspent
 
@@ -274,6 +274,7 @@ _NOTICES = {
     NoticeKind.DEPOSIT: deposit_card,
     NoticeKind.DEPOSITED: deposited,
     NoticeKind.BY_HAND: by_hand_card,
+    NoticeKind.STUCK: stuck_card,
     NoticeKind.BUDGET: budget,
     NoticeKind.OVERSPENT: overspent,
 }

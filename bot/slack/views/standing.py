@@ -280,6 +280,8 @@ def _ending(story: Story, grant: Grant) -> str:
         return f"The invitation is being withdrawn at {where}."
     if story.key and story.key.state is KeyState.BY_HAND:
         return f"*The key still works* until a person revokes it at {where}. Keydesk asked for that."
+    if story.stuck:
+        return f"*The key may still work*: {where} has not confirmed that it is gone. Keydesk goes on trying, and asked people to see to it."
     return f"The key is being revoked at {where}."
 
 

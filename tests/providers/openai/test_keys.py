@@ -24,6 +24,7 @@ from bot.desk.errors import (
     ProviderTransient,
 )
 from bot.desk.offer import Ability, AppliedLimit, Enforcer, KeyStatus, LimitKind, Project
+from bot.desk.revoking import revoke
 from bot.providers.openai import PERMISSIONS, SCOPES, OpenAI
 from sandbox.faults import Fault
 from sandbox.openai import SCOPES as KNOWN_SCOPES
@@ -238,10 +239,13 @@ async def test_where_accounts_stay_their_keys_are_deleted(world: World, provider
     """OpenAI's newest API deletes single keys of service accounts; others' keys are left alone."""
     minted = await provider.mint(marker="keydesk-k1", scope=scope(), lifetime=DAY)
     other = await provider.mint(marker="keydesk-k2", scope=scope(), lifetime=DAY)
-    await provider.revoke(handle=minted.handle, project="proj_lab")
+    await revoke(provider, handle=minted.handle, project="proj_lab")
     assert world.opens(minted, "GET", "/models") == 401
     assert world.opens(other, "GET", "/models") == 200
-    await provider.revoke(handle=minted.handle, project="proj_lab")
+    await revoke(provider, handle=minted.handle, project="proj_lab")
+    left = await provider.get(handle=minted.handle, project="proj_lab")
+    assert left is not None
+    assert left.status is KeyStatus.GONE
 
 
 @pytest.mark.parametrize("world", [{"account_deletion": False}], indirect=True)

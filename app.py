@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequenc
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,7 +21,6 @@ from aiohttp import ClientError
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.errors import SlackApiError
-from slack_sdk.web.async_client import AsyncWebClient
 from sqlalchemy.exc import OperationalError
 from uvicorn.loops.auto import auto_loop_factory
 
@@ -107,6 +107,7 @@ async def running(settings: Settings, *, clock: Clock = now) -> AsyncIterator[Se
             store=store,
             directory=directory,
             notifier=notifier,
+            line=skin.SlackLine(client=client, team=team),
             policy=policy,
             providers=vendors,
             clock=clock,
@@ -125,7 +126,7 @@ async def running(settings: Settings, *, clock: Clock = now) -> AsyncIterator[Se
             slack_client_secret=settings.slack_client_secret,
             slack_origin=settings.slack_origin,
             team=team,
-            ready=store.ping,
+            ready=partial(_ready, store, client),
             extra_routes=[skin.events_route(slack_app)] if settings.slack_signing_secret else [],
         )
 
@@ -134,7 +135,8 @@ async def running(settings: Settings, *, clock: Clock = now) -> AsyncIterator[Se
         stack.push_async_callback(background.drain)
         await stack.enter_async_context(_serving(pages, listener))
         if settings.slack_app_token:
-            await stack.enter_async_context(_connected(slack_app, settings.slack_app_token.get_secret_value()))
+            app_token = settings.slack_app_token.get_secret_value()
+            await stack.enter_async_context(_connected(slack_app, app_token, needed=client.refused is None))
         stack.enter_context(_metronome(desk.watch))
         yield Serving(team=team, url=settings.public_url, store=store, watch=desk.watch)
 
@@ -186,13 +188,20 @@ def _migrated(database: str) -> None:
         ) from None
 
 
-async def _team(client: AsyncWebClient, store: SqlStore) -> str:
-    """The team that the token is of; while Slack is silent, the one that the desk has served before."""
+async def _team(client: skin.SlackClient, store: SqlStore) -> str:
+    """The team that the token is of; while Slack is silent or refuses it, the one that the desk has served before.
+
+    A workspace that took the app away has taken the token too, and its keys are to be revoked all the same.
+    """
     try:
         answer = await client.auth_test()
     except SlackApiError as error:
         why = error.response.get("error")
-        raise CannotStart(f"SLACK_BOT_TOKEN is refused by Slack ({why}). Mend: `python app.py check`.") from None
+        known = await store.teams()
+        if client.refused is None or len(known) != 1:
+            raise CannotStart(f"SLACK_BOT_TOKEN is refused by Slack ({why}). Mend: `python app.py check`.") from None
+        log.error("SLACK_BOT_TOKEN is refused by Slack (%s). Nobody is served; keys of %s are revoked.", why, known[0])
+        return known[0]
     except Exception as error:
         why = type(error).__name__
         known = await store.teams()
@@ -203,6 +212,13 @@ async def _team(client: AsyncWebClient, store: SqlStore) -> str:
         log.warning("Slack cannot be reached (%s). Serving team %s as before, until it is back.", why, known[0])
         return known[0]
     return str(answer["team_id"])
+
+
+async def _ready(store: SqlStore, client: skin.SlackClient) -> None:
+    """Returns where somebody can be served. Raises `Unavailable`."""
+    await store.ping()
+    if client.refused is not None:
+        raise Unavailable(f"Slack refuses the bot token ({client.refused}).")
 
 
 @contextmanager
@@ -249,9 +265,13 @@ async def _serving(pages: Any, listener: socket.socket) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _connected(slack_app: AsyncApp, token: str) -> AsyncIterator[None]:
+async def _connected(slack_app: AsyncApp, token: str, *, needed: bool) -> AsyncIterator[None]:
+    """Connected to Slack, or on the way to be. Raises `CannotStart` for a token that is refused, where it is `needed`."""
     handler = skin.SocketMode(slack_app, token)
-    connecting = None if await _connect(handler) else asyncio.create_task(_connect_in_time(handler))
+    if needed:
+        connecting = None if await _connect(handler) else asyncio.create_task(_connect_in_time(handler))
+    else:
+        connecting = asyncio.create_task(_connect_in_time(handler))
     try:
         yield
     finally:

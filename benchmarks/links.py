@@ -51,6 +51,7 @@ from storage.migrate import upgrade
 from storage.rows import table, to_row
 from storage.store import SqlStore
 from storage.transaction import SqlTransaction
+from tests.desk.world import Line, Workspace
 from tests.web.world import VALUE, Silence, Vendor
 
 T = TypeVar("T")
@@ -146,6 +147,7 @@ async def _serve(url: str, port: int, *, grouped: bool, slack_port: int) -> None
         store=store,
         directory=directory,
         notifier=Silence(),
+        line=Line(Workspace()),
         policy=desks.any_key(),
         providers={"openai": Vendor()},
         clock=clock,

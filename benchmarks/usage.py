@@ -40,7 +40,7 @@ from sandbox.openai import PretendOpenAI
 from sandbox.openai.organization import Key, Project
 from storage.migrate import engine_url
 from storage.store import SqlStore
-from tests.desk.world import POLICY, TEAM, SetClock, Slack, Vendor, Workspace
+from tests.desk.world import POLICY, TEAM, Line, SetClock, Slack, Vendor, Workspace
 
 ROOT = Path(__file__).parent.parent
 HOST = "127.0.0.1"
@@ -144,6 +144,7 @@ async def collected(url: str, port: int, keys: int) -> dict[str, float]:
         store=store,
         directory=Workspace(),
         notifier=Slack(),
+        line=Line(Workspace()),
         policy=load(POLICY, permissions={"openai": Vendor.permissions}),
         providers={"openai": vendor},
         clock=clock,

@@ -187,6 +187,14 @@ class Sandbox:
         redirects = {} if redirect_urls is None else {"redirect_urls": list(redirect_urls)}
         await self.post("app", request_urls=list(request_urls), **redirects)
 
+    async def uninstall(self, refusal: str = "account_inactive", *, told: bool = True) -> None:
+        """The workspace takes the app away; `told`: the app gets its last events."""
+        await self.post("uninstall", refusal=refusal, told=told)
+
+    async def install(self) -> None:
+        """The workspace has the app again, with the token that it had."""
+        await self.post("install")
+
     async def set_project(self, project_id: str, status: str) -> None:
         """Makes a project of the pretend OpenAI "archived" or "active"."""
         await self.post(f"openai/projects/{project_id}", status=status)

@@ -84,6 +84,8 @@ class Control:
             _route("POST", "reload", self._reload),
             _route("POST", "event", self._event),
             _route("POST", "app", self._app),
+            _route("POST", "install", self._install),
+            _route("POST", "uninstall", self._uninstall),
             _route("POST", "members/{id}", self._patch_member),
             _route("POST", "groups/{id}", self._set_group),
             _route("POST", "channels/{id}", self._set_channel),
@@ -181,6 +183,21 @@ class Control:
             self._open_id.redirect_urls = asked["redirect_urls"]
         self._workspace.changed()
         return DONE
+
+    async def _install(self, asked: Json) -> Json:
+        """With the token that it had: Slack would give a new one."""
+        self._web_api.refusal = None
+        return DONE
+
+    async def _uninstall(self, asked: Json) -> Json:
+        """The bot's token is refused from now on, and the app is told where it is not kept from it."""
+        self._web_api.refusal = asked.get("refusal", "account_inactive")
+        told: list[Json] = [
+            {"type": "tokens_revoked", "tokens": {"oauth": [], "bot": [BOT_USER]}},
+            {"type": "app_uninstalled"},
+        ]
+        acks = [await self._interactions.event(event) for event in told] if asked.get("told", True) else []
+        return {**DONE, "acks": [ack.as_json() for ack in acks]}
 
     async def _patch_member(self, asked: Json) -> Json:
         member = self._workspace.member(asked.pop("id"))

@@ -69,7 +69,7 @@ class Call:
 
 
 class WebApi:
-    """The methods, behind one route."""
+    """The methods, behind one route. `refusal` is what every call by the bot's token hears, while the app is not installed."""
 
     def __init__(
         self,
@@ -83,6 +83,7 @@ class WebApi:
         self._scopes = tuple(scopes)
         self._clock = clock
         self._methods = methods
+        self.refusal: str | None = None
         self.record: deque[Json] = deque(maxlen=RECORD_KEPT)
         self.route = Route("/api/{method}", self._serve, methods=["GET", "POST"])
 
@@ -119,6 +120,8 @@ class WebApi:
                 raise Refusal("not_authed")
             if token not in (self._bot_token, self._app_token):
                 raise Refusal("invalid_auth")
+            if self.refusal and method.tokens == "bot":
+                raise Refusal(self.refusal)
             if token != (self._app_token if method.tokens == "app" else self._bot_token):
                 raise Refusal("not_allowed_token_type")
         if method.scopes and not set(method.scopes) & set(self._scopes):

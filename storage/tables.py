@@ -276,6 +276,15 @@ class TimerRow(SQLModel, table=True):
     attempts: int = 0
 
 
+class SilenceRow(SQLModel, table=True):
+    """A team that has not the desk's app any more: nothing is sent there."""
+
+    __tablename__ = "silences"
+    team: str = Field(primary_key=True)
+    since: datetime = _time()
+    because: str
+
+
 class OutsiderRow(SQLModel, table=True):
     """How many keys of a project were made outside the desk, at the last inventory."""
 

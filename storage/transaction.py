@@ -12,13 +12,13 @@ from bot.desk.model import AccessRequest, Decision, Deposit, Grant, Key, Link, N
 from bot.desk.ports import Moving
 from bot.desk.states import MOVES, GrantState, KeyState, LinkState, RequestState
 from storage.rows import Thing, plain, table, to_domain, to_row
+from storage.silences import SilenceStatements
 from storage.tables import AuditEntryRow, AuditHeadRow, DeliveryRow, UtcTime
-from storage.timers import TimerStatements
 
 DESKS_TURN = (KeyState.REVOKING.value, KeyState.DISABLING.value, KeyState.ENABLING.value)
 
 
-class SqlTransaction(TimerStatements):
+class SqlTransaction(SilenceStatements):
     """One transaction; implements `bot.desk.ports.Transaction`.
 
     Values stand beside a statement, not in it: SQLAlchemy then knows the statement again without looking at each of

@@ -9,6 +9,7 @@ from bot.desk.budgets import Budgets
 from bot.desk.deposits import Deposits
 from bot.desk.door import Door
 from bot.desk.grants import Grants
+from bot.desk.installation import Installation
 from bot.desk.inventory import Inventory
 from bot.desk.invitations import Invitations
 from bot.desk.leaving import Leaving
@@ -16,7 +17,7 @@ from bot.desk.links import Links
 from bot.desk.model import RoundKind
 from bot.desk.overview import Overview
 from bot.desk.policy import Policy
-from bot.desk.ports import Clock, Directory, Notifier, Provider, Random, Store
+from bot.desk.ports import Clock, Directory, Line, Notifier, Provider, Random, Store
 from bot.desk.providers import Providers
 from bot.desk.requests import Requests
 from bot.desk.revoking import Revoking
@@ -41,6 +42,7 @@ class Desk:
     switching: Switching
     usage: UsageDesk
     leaving: Leaving
+    installation: Installation
     watch: Watch
 
 
@@ -49,6 +51,7 @@ def assemble(
     store: Store,
     directory: Directory,
     notifier: Notifier,
+    line: Line,
     policy: Policy,
     providers: Mapping[str, Provider],
     clock: Clock,
@@ -114,6 +117,7 @@ def assemble(
     )
     invitations = Invitations(store=store, providers=known, directory=directory, bell=bell, clock=clock)
     leaving = Leaving(store=store, directory=directory, grants=grants, bell=bell, clock=clock)
+    installation = Installation(store=store, line=line, bell=bell, clock=clock)
     timers = Timers(store=store, bell=bell, clock=clock, handlers={})
     watch = Watch(
         store=store,
@@ -126,9 +130,10 @@ def assemble(
         rounds=rounds,
         timers=timers,
         invitations=invitations,
+        installation=installation,
         notifier=notifier,
         bell=bell,
         clock=clock,
         random=random,
     )
-    return Desk(known, requests, deposits, grants, links, revoking, switching, usage, leaving, watch)
+    return Desk(known, requests, deposits, grants, links, revoking, switching, usage, leaving, installation, watch)

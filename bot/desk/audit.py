@@ -54,6 +54,8 @@ class Act(StrEnum):
     REVOKED = "key.revoked"
     VOIDED = "key.voided"
     ENDED = "grant.ended"
+    APP_REMOVED = "app.removed"
+    APP_BACK = "app.back"
     REFUSED = "refused"
 
 

@@ -369,6 +369,15 @@ class Timer:
     attempts: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """The time in which nothing is sent to a team: it has not the desk's app any more. `because` is Slack's word for it."""
+
+    team: str
+    since: datetime
+    because: str
+
+
 class RoundKind(StrEnum):
     """What a round that the desk makes at a provider is about."""
 

@@ -28,6 +28,7 @@ from bot.desk.model import (
     RoundKind,
     Scope,
     Secret,
+    Silence,
     Spending,
     Story,
     Timer,
@@ -154,6 +155,14 @@ class Transaction(Protocol):
 
     def end_timer(self, timer: Timer) -> None:
         """It is over. Raises as `move_timer` does."""
+
+    # Whether the team still has the app.
+    def silence(self, team: str) -> Silence | None: ...
+    def begin_silence(self, silence: Silence) -> bool:
+        """Nothing is sent to the team from here on. Whether anything was until now."""
+
+    def end_silence(self, team: str) -> bool:
+        """The team has the app again. Whether it had not until now."""
 
     # What was used, and the rounds that find it out.
     def begin_round(self, team: str, provider: str, kind: RoundKind, due_at: datetime) -> None:
@@ -391,6 +400,24 @@ class Directory(Protocol):
 
     async def manager(self, member: str, profile_field: str) -> str | None:
         """The member that the profile field names."""
+
+
+class Line(Protocol):
+    """The desk's way into its workspace, which the workspace may take away. While it is refused, nothing passes."""
+
+    @property
+    def team(self) -> str:
+        """The workspace it leads to."""
+
+    @property
+    def refused(self) -> str | None:
+        """The word by which the workspace refuses the desk, as far as is known; None while it takes what is sent."""
+
+    def hang_up(self, because: str) -> None:
+        """Nothing passes from here on."""
+
+    async def try_again(self) -> str | None:
+        """Asks the workspace, changing nothing there; `refused` as it is from then on. Raises `Unavailable`."""
 
 
 class Notifier(Protocol):

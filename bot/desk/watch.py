@@ -17,6 +17,7 @@ from bot.desk.bell import Bell
 from bot.desk.budgets import Budgets
 from bot.desk.errors import NotThere, Superseded, Unavailable, Undeliverable
 from bot.desk.grants import Grants
+from bot.desk.installation import Installation
 from bot.desk.invitations import Invitations
 from bot.desk.model import Actor, Cause, Grant, Key, Link, Notice, NoticeKind
 from bot.desk.ports import Clock, Notifier, Random, Store, Transaction
@@ -56,6 +57,7 @@ class Watch:
         rounds: Rounds,
         timers: Timers,
         invitations: Invitations,
+        installation: Installation,
         notifier: Notifier,
         bell: Bell,
         clock: Clock,
@@ -71,6 +73,7 @@ class Watch:
         self._rounds = rounds
         self._timers = timers
         self._invitations = invitations
+        self._installation = installation
         self._notifier = notifier
         self._bell = bell
         self._clock = clock
@@ -136,7 +139,8 @@ class Watch:
         await self._rounds.make()
 
     async def tick(self) -> None:
-        """Carries out the timers that are due."""
+        """Finds out whether the workspace still has the app, and carries out the timers that are due."""
+        await self._installation.tick()
         await self._timers.tick()
 
     async def _settle(self, act: Callable[[Transaction], None]) -> None:
@@ -211,9 +215,11 @@ class Watch:
             log.exception("the invitation of %s failed; its lease ends, and it is tried again", grant.id)
 
     async def deliver(self) -> None:
-        """Posts, or brings up to date, every notice that is due."""
+        """Posts, or brings up to date, every notice that is due. While the workspace has not the app, they wait."""
 
         def lease(room: int, tx: Transaction) -> Sequence[Notice]:
+            if self._installation.silent:  # it may have fallen silent in the middle of a sweep
+                return ()
             return tx.lease_notices(self._clock(), self._clock() + LEASE, room)
 
         await self._each(lease, self._show)
@@ -280,6 +286,8 @@ class Watch:
 
     async def redraw(self) -> None:
         """Draws the Homes of those whom notices went to. A crash loses that: opening a Home draws it anew."""
+        if self._installation.silent:
+            self._stale_homes.clear()
         while self._stale_homes and not self._stopping:
             some = [self._stale_homes.pop() for _ in range(min(AT_ONCE, len(self._stale_homes)))]
             await asyncio.gather(*(self._show_home(actor) for actor in some))

@@ -1,7 +1,7 @@
 """Private answers: to the one member who typed or pressed, where they did."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,10 +42,11 @@ class Place:
 
 
 class Answers:
-    """Speaks to one member at a time."""
+    """Speaks to one member at a time; to nobody while `silent`."""
 
-    def __init__(self, client: AsyncWebClient) -> None:
+    def __init__(self, client: AsyncWebClient, *, silent: Callable[[], bool]) -> None:
         self._client = client
+        self._silent = silent
 
     async def open(self, trigger_id: str, view: views.View) -> str | None:
         """Opens a dialog and returns its id; None where an earlier delivery of the same press opened one.
@@ -88,6 +89,9 @@ class Answers:
         """A message at the place: beside what was pressed, seen by who pressed alone, or in its stead."""
         if not place.response_url:
             raise ValueError("a view has no URL to answer at")
+        if self._silent():
+            log.info("a private answer is not sent: the app is not installed any more")
+            return
         webhook = AsyncWebhookClient(
             place.response_url,
             timeout=CALL_SECONDS,

@@ -154,8 +154,14 @@ class _Actor(_Told):
     view: _View | None = None
 
 
+class _Tokens(_Told):
+    bot: list[_Id] | None = None
+
+
 class _Event(_Actor):
     type: _Id
+    tokens: _Tokens | None = None
+    team_ids: list[_Id] | None = None
     tab: _Id | None = None
     text: _Typed | None = None
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from bot.desk import envelope
 from bot.desk.assembly import assemble
 from bot.desk.audit import Entry, verify
+from bot.desk.errors import Unavailable
 from bot.desk.ids import new_id
 from bot.desk.linting import load
 from bot.desk.model import (
@@ -86,7 +87,10 @@ class SetClock:
 
 
 class Workspace:
-    """The directory: Ana is Ben's manager, Cara and Dev are leads, and some whom the desk does not serve."""
+    """The directory: Ana is Ben's manager, Cara and Dev are leads, and some whom the desk does not serve.
+
+    It `refuses` the desk by a word of Slack's, or is `silent`.
+    """
 
     def __init__(self) -> None:
         self.people = {
@@ -104,6 +108,8 @@ class Workspace:
         }
         self.groups = {LEADS: {CARA.id, DEV.id}}
         self.managers = {BEN.id: ANA.id}
+        self.refuses: str | None = None
+        self.silent = False
 
     async def person(self, member: str, *, fresh: bool = False) -> Person | None:
         """As known now."""
@@ -116,6 +122,27 @@ class Workspace:
     async def manager(self, member: str, profile_field: str) -> str | None:
         """As known now."""
         return self.managers.get(member)
+
+
+class Line:
+    """One process's way into the workspace."""
+
+    team = TEAM
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self.refused: str | None = None
+
+    def hang_up(self, because: str) -> None:
+        """Nothing passes."""
+        self.refused = because
+
+    async def try_again(self) -> str | None:
+        """What the workspace says now."""
+        if self._workspace.silent:
+            raise Unavailable("Slack does not answer now.")
+        self.refused = self._workspace.refuses
+        return self.refused
 
 
 class Gate:
@@ -348,11 +375,13 @@ class World:
         self.people: Workspace = beside.people if beside else Workspace()
         self.vendor: Vendor = beside.vendor if beside else vendor or Vendor()
         self.slack: Slack = beside.slack if beside else Slack()
+        self.line = Line(self.people)
         vendors = {"openai": self.vendor, **(others or {})}
         desk = assemble(
             store=store,
             directory=self.people,
             notifier=self.slack,
+            line=self.line,
             policy=load(self.policy, permissions={name: one.permissions for name, one in vendors.items()}),
             providers=vendors,
             kek=kek,
@@ -363,6 +392,7 @@ class World:
         self.requests, self.grants, self.revoking, self.watch = desk.requests, desk.grants, desk.revoking, desk.watch
         self.switching, self.usage, self.providers = desk.switching, desk.usage, desk.providers
         self.deposits, self.leaving, self.links = desk.deposits, desk.leaving, desk.links
+        self.installation = desk.installation
 
     # ---- the way of one request
 

@@ -78,6 +78,7 @@ class World:
     http: httpx.AsyncClient
     team: str = TEAM
     go_round: Callable[[], Awaitable[None]] | None = None
+    tick: Callable[[], Awaitable[None]] | None = None
 
     @property
     def ana(self) -> Member:
@@ -254,7 +255,15 @@ async def world(servers: Running, settings: Settings) -> AsyncIterator[World]:
         await installed(sandbox, [settings])
         async with running(settings, clock=clock) as desk:
             yield World(
-                sandbox, servers, settings, clock, desk.store, desk.watch.reconcile, http, go_round=desk.watch.go_round
+                sandbox,
+                servers,
+                settings,
+                clock,
+                desk.store,
+                desk.watch.reconcile,
+                http,
+                go_round=desk.watch.go_round,
+                tick=desk.watch.tick,
             )
 
 

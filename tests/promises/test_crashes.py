@@ -823,6 +823,11 @@ A_QUESTION = "changes nothing there: it asks"
 WITH_THE_LEASE = f"a part of the transaction of {KEEP_ROUND}"
 TIMERS = "tests/desk/test_timers.py"
 ELSEWHERE = {
+    "Installation._note": "tests/desk/test_installation.py::test_it_is_found_without_an_event_and_outlives_a_restart",
+    "Installation._resume": (
+        "not written down it is asked again: "
+        "tests/desk/test_installation.py::test_a_process_with_a_dead_token_does_not_silence_the_one_with_the_new"
+    ),
     "Timers._lease": f"{TIMERS}::test_who_lost_the_lease_writes_nothing",
     "Timers._carry_out": f"{TIMERS}::test_after_a_day_of_outage_all_that_is_due_is_done_once",
     "Timers._put_off": f"{TIMERS}::test_people_cannot_be_asked_and_it_is_tried_later",

@@ -46,6 +46,7 @@ from bot.desk.states import GrantState, RequestState
 from bot.desk.watch import Watch
 from bot.providers import deposit
 from storage.store import SqlStore
+from tests.desk.world import Line, Workspace
 
 TEAM = "T0ACME"
 VALUE = "example-key-0123456789-abcdefghijklmnopqrstuvwxyz"
@@ -320,6 +321,7 @@ async def world(
         store=store,
         directory=people,
         notifier=Silence(),
+        line=Line(Workspace()),
         policy=load(POLICY, permissions={name: vendor.permissions for name, vendor in vendors.items()}),
         providers=vendors,
         kek=kek,

@@ -27,7 +27,7 @@ ROOMS: tuple[type[Listener], ...] = (Asking, Deciding, Keys, Events, Trouble)
 
 def register(app: AsyncApp, *, desk: Desk, notifier: Notifier, team: str) -> Background:
     """Connects the desk to the app. Drain what is returned at shutdown."""
-    answers, background = Answers(app.client), Background()
+    answers, background = Answers(app.client, silent=lambda: desk.installation.silent), Background()
     rooms = [room(desk, notifier, team, answers, background) for room in ROOMS]
     commands = {word: answer for room in rooms for word, answer in room.register(app).items()}
 

@@ -12,6 +12,8 @@ class Events(Listener):
     def register(self, app: AsyncApp) -> dict[str, Command]:
         app.event("app_home_opened")(self.home_opened)
         app.event("user_change")(self.member_changed)
+        for taken_away in ("app_uninstalled", "tokens_revoked", "team_access_revoked"):
+            app.event(taken_away)(self.app_removed)
         return {}
 
     async def home_opened(self, ack: AsyncAck, event: Body, context: AsyncBoltContext) -> None:
@@ -24,4 +26,16 @@ class Events(Listener):
         user = event.get("user")
         if isinstance(user, dict) and user.get("id"):
             await self.desk.leaving.look(Actor(self.team, str(user["id"])))
+        await ack()
+
+    async def app_removed(self, ack: AsyncAck, event: Body) -> None:
+        """The workspace took the app away: nothing is sent any more. Tokens of people who signed in are none of ours."""
+        kind = str(event["type"])
+        concerned = {
+            "app_uninstalled": True,
+            "tokens_revoked": bool((event.get("tokens") or {}).get("bot")),
+            "team_access_revoked": self.team in (event.get("team_ids") or ()),
+        }
+        if concerned[kind]:
+            await self.desk.installation.look(kind)
         await ack()

@@ -18,6 +18,7 @@ from bot.slack.views.request_form import REASON
 log = logging.getLogger(__package__)  # one name for all rooms, as operators know it
 
 ANYTHING = re.compile(".*")
+NOT_TO_BE_LOST = frozenset({"user_change", "app_uninstalled", "tokens_revoked", "team_access_revoked"})
 
 
 class Trouble(Listener):
@@ -50,7 +51,7 @@ class Trouble(Listener):
                 self.background.start(self.answers.say(Place.of(body), self.words(error)))
             case _ if "command" in body:
                 return BoltResponse(status=200, body={"response_type": "ephemeral", **views.note(self.words(error))})
-            case "event_callback" if (body.get("event") or {}).get("type") == "user_change":
+            case "event_callback" if (body.get("event") or {}).get("type") in NOT_TO_BE_LOST:
                 # Nobody reads an answer, and a key may live on: Slack is not told that it is taken, and delivers it again.
                 self.words(error)
                 return BoltResponse(status=503, body="")

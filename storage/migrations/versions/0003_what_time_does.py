@@ -34,8 +34,16 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("team", "key_id", "hour", "span"),
     )
     op.create_index("usage_hours_by_age", "usage_hours", ["hour"])
+    op.create_table(
+        "silences",
+        sa.Column("team", sa.String(), nullable=False),
+        sa.Column("since", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("because", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("team"),
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("silences")
     op.drop_table("usage_hours")
     op.drop_table("timers")

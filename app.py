@@ -36,6 +36,7 @@ from bot.desk.linting import read as read_policy
 from bot.desk.policy import Policy, PolicyFile
 from bot.desk.ports import Clock, Provider
 from bot.desk.providers import mints
+from bot.desk.sweeps import Sweeps
 from bot.desk.vault import KekSource, Vault
 from bot.desk.watch import Watch
 from bot.providers import deposit
@@ -137,7 +138,7 @@ async def running(settings: Settings, *, clock: Clock = now) -> AsyncIterator[Se
         if settings.slack_app_token:
             app_token = settings.slack_app_token.get_secret_value()
             await stack.enter_async_context(_connected(slack_app, app_token, needed=client.refused is None))
-        stack.enter_context(_metronome(desk.watch))
+        stack.enter_context(_metronome(desk.watch.sweeps))
         yield Serving(team=team, url=settings.public_url, store=store, watch=desk.watch)
 
 
@@ -317,12 +318,13 @@ class _Beats(AsyncIOScheduler):  # type: ignore[misc]  # APScheduler ships no ty
 
 
 @contextmanager
-def _metronome(watch: Watch) -> Iterator[None]:
+def _metronome(sweeps: Sweeps) -> Iterator[None]:
     scheduler = _Beats(timezone=UTC)
-    for sweep in (watch.reconcile, watch.tick, watch.probe, watch.go_round):
+    for name in (name for name, sweep in sweeps.items() if not sweep.at_ring):  # one of these rings at each beat
         scheduler.add_job(
-            sweep,
+            sweeps.run,
             "interval",
+            args=[name],
             seconds=SWEEP_SECONDS,
             next_run_time=now(),  # what the last process left is put right at once
             coalesce=True,

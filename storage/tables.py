@@ -267,7 +267,10 @@ class TimerRow(SQLModel, table=True):
     """When time next does something about one thing."""
 
     __tablename__ = "timers"
-    __table_args__ = (Index("timers_due", "due_at"),)
+    __table_args__ = (
+        Index("timers_due", "due_at"),
+        Index("timers_failing", "attempts", sqlite_where=text("attempts > 0"), postgresql_where=text("attempts > 0")),
+    )
     team: str = Field(primary_key=True)
     kind: str = Field(primary_key=True)
     about: str = Field(primary_key=True)
@@ -283,6 +286,21 @@ class SilenceRow(SQLModel, table=True):
     team: str = Field(primary_key=True)
     since: datetime = _time()
     because: str
+
+
+class SweepRow(SQLModel, table=True):
+    """How a sweep went, whichever process ran it: its last pass, and what there was on one day."""
+
+    __tablename__ = "sweeps"
+    name: str = Field(primary_key=True)
+    ran_at: datetime = _time()
+    took_ms: int
+    day: date
+    items: int
+    longest_ms: int
+    failures: int
+    failed_at: datetime | None = _time(optional=True)
+    flaw: str | None = None
 
 
 class OutsiderRow(SQLModel, table=True):

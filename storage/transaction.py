@@ -4,21 +4,20 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import and_, case, delete, insert, literal, or_, select, update
+from sqlalchemy import case, delete, insert, literal, select, update
 
 from bot.desk.audit import Act, Entry, Head, chained
 from bot.desk.errors import Superseded
 from bot.desk.model import AccessRequest, Decision, Deposit, Grant, Key, Link, Notice
 from bot.desk.ports import Moving
 from bot.desk.states import MOVES, GrantState, KeyState, LinkState, RequestState
+from storage import due
+from storage.due import DueStatements
 from storage.rows import Thing, plain, table, to_domain, to_row
-from storage.silences import SilenceStatements
 from storage.tables import AuditEntryRow, AuditHeadRow, DeliveryRow, UtcTime
 
-DESKS_TURN = (KeyState.REVOKING.value, KeyState.DISABLING.value, KeyState.ENABLING.value)
 
-
-class SqlTransaction(SilenceStatements):
+class SqlTransaction(DueStatements):
     """One transaction; implements `bot.desk.ports.Transaction`.
 
     Values stand beside a statement, not in it: SQLAlchemy then knows the statement again without looking at each of
@@ -140,23 +139,19 @@ class SqlTransaction(SilenceStatements):
 
     def lease_keys(self, now: datetime, until: datetime, limit: int) -> Sequence[Key]:
         """Keys to revoke, disable or enable that are due, now leased."""
-        rows = table(Key)
-        return self._lease(Key, (rows.c.state.in_(DESKS_TURN), rows.c.due_at <= now), now, until, limit)
+        return self._lease(Key, due.keys_to_act_on(now), until, limit)
 
     def lease_invitations(self, now: datetime, until: datetime, limit: int) -> Sequence[Grant]:
         """Grants whose invitation is to be sent or withdrawn and due, now leased."""
-        return self._lease(Grant, (table(Grant).c.due_at <= now,), now, until, limit)
+        return self._lease(Grant, due.invitations(now), until, limit)
 
     def lease_notices(self, now: datetime, until: datetime, limit: int) -> Sequence[Notice]:
         """Notices behind what they should show that are due, now leased."""
-        rows = table(Notice)
-        return self._lease(Notice, (rows.c.shown < rows.c.wanted, rows.c.due_at <= now), now, until, limit)
+        return self._lease(Notice, due.notices(now), until, limit)
 
-    def _lease(
-        self, kind: type[Thing], due: tuple[Any, ...], now: datetime, until: datetime, limit: int
-    ) -> list[Thing]:
+    def _lease(self, kind: type[Thing], when: tuple[Any, ...], until: datetime, limit: int) -> list[Thing]:
         rows = table(kind)
-        query = select(rows).where(*due).order_by(rows.c.due_at).limit(limit)
+        query = select(rows).where(*when).order_by(rows.c.due_at).limit(limit)
         found = [to_domain(kind, row) for row in self._db.execute(query).mappings()]
         for thing in found:
             row = cast(Any, thing)
@@ -269,19 +264,17 @@ class SqlTransaction(SilenceStatements):
 
     def stalled_mints(self, intended_before: datetime, limit: int) -> Sequence[Key]:
         """Minting since before then."""
-        rows = table(Key)
-        these = (rows.c.state == KeyState.MINTING.value, rows.c.intended_at < intended_before)
-        return self._many(Key, *these, order=[rows.c.intended_at], limit=limit)
+        order = [table(Key).c.intended_at]
+        return self._many(Key, *due.stalled_mints(intended_before), order=order, limit=limit)
 
     def overdue_links(self, now: datetime, limit: int) -> Sequence[Link]:
         """Open past their expiry, or claimed past their lease."""
-        rows = table(Link)
-        unread = and_(rows.c.state == LinkState.OPEN.value, rows.c.expires_at <= now)
-        unacknowledged = and_(rows.c.state == LinkState.CLAIMED.value, rows.c.lease_until <= now)
-        return self._many(Link, or_(unread, unacknowledged), order=[rows.c.expires_at], limit=limit)
+        return self._many(Link, *due.overdue_links(now), order=[table(Link).c.expires_at], limit=limit)
 
     def expired_grants(self, now: datetime, limit: int) -> Sequence[Grant]:
         """Active past their end."""
-        rows = table(Grant)
-        these = (rows.c.state == GrantState.ACTIVE.value, rows.c.expires_at <= now)
-        return self._many(Grant, *these, order=[rows.c.expires_at], limit=limit)
+        return self._many(Grant, *due.expired_grants(now), order=[table(Grant).c.expires_at], limit=limit)
+
+    def disabled_keys(self, now: datetime, limit: int) -> Sequence[Key]:
+        """Switched off until now."""
+        return self._many(Key, *due.disabled_keys(now), order=[table(Key).c.due_at], limit=limit)

@@ -99,12 +99,6 @@ class UsageStatements:
         query = select(rows).where(*these, rows.c.state.in_([state.value for state in states]))
         return [to_domain(Key, row) for row in self._db.execute(query.order_by(rows.c.id).limit(limit)).mappings()]
 
-    def disabled_keys(self, now: datetime, limit: int) -> Sequence[Key]:
-        """Switched off until now, of all teams."""
-        rows = table(Key)
-        query = select(rows).where(rows.c.state == KeyState.DISABLED.value, rows.c.due_at <= now)
-        return [to_domain(Key, row) for row in self._db.execute(query.order_by(rows.c.due_at).limit(limit)).mappings()]
-
     def stuck_keys(self, team: str, provider: str, attempts: int) -> int:
         """How many keys there failed at least so often to be revoked or switched."""
         rows = table(Key)

@@ -1,6 +1,6 @@
 """Puts the desk together: which of its parts needs which of the others."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from bot.desk.approvers import Approvers
@@ -22,6 +22,7 @@ from bot.desk.providers import Providers
 from bot.desk.requests import Requests
 from bot.desk.revoking import Revoking
 from bot.desk.rounds import Rounds
+from bot.desk.sweeps import Pass
 from bot.desk.switching import Switching
 from bot.desk.timers import Timers
 from bot.desk.usage import UsageDesk
@@ -58,13 +59,17 @@ def assemble(
     random: Random,
     public_url: str,
     kek: KekSource | None = None,
+    heard: Callable[[Pass], None] = lambda one: None,
 ) -> Desk:
-    """A desk on this store, complete. Its parts share one bell. Without `kek` it takes no deposits."""
+    """A desk on this store, complete. Its parts share one bell. Without `kek` it takes no deposits.
+
+    `heard` is told of each pass of a sweep that ended.
+    """
     bell = Bell()
     known = Providers(providers, policy=policy, clock=clock)
     door = Door(store=store, directory=directory, clock=clock)
     approvers = Approvers(policy=policy, directory=directory, door=door)
-    overview = Overview(store=store, approvers=approvers, providers=known, notifier=notifier)
+    overview = Overview(store=store, approvers=approvers, providers=known, notifier=notifier, clock=clock)
     requests = Requests(
         store=store,
         directory=directory,
@@ -135,5 +140,6 @@ def assemble(
         bell=bell,
         clock=clock,
         random=random,
+        heard=heard,
     )
     return Desk(known, requests, deposits, grants, links, revoking, switching, usage, leaving, installation, watch)

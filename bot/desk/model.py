@@ -5,6 +5,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import NoReturn
 
+from bot.desk.due import SweepName, SweepState
 from bot.desk.offer import AppliedLimit, Basis, Making
 from bot.desk.states import GrantState, KeyState, LinkState, RequestState
 
@@ -342,7 +343,7 @@ class Home:
     unwelcome: str | None = None
     mine: tuple[Story, ...] = ()
     queue: tuple[Story, ...] = ()
-    overview: tuple["ProviderState", ...] | None = None  # for an admin alone
+    overview: "DeskState | None" = None  # for an admin alone
 
 
 class TimerKind(StrEnum):
@@ -426,6 +427,15 @@ class ProviderState:
     rounds: tuple[Round, ...] = ()
     outsiders: tuple[Outsiders, ...] = ()
     stuck: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DeskState:
+    """How the desk stands, for an admin: with its providers, and with its sweeps. `late` are those that should have run by now."""
+
+    providers: tuple[ProviderState, ...]
+    sweeps: tuple[SweepState, ...] = ()
+    late: frozenset[SweepName] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 from bot.desk.audit import Act, Entry, Head
+from bot.desk.due import Due, DueKind, Queue, SweepState
 from bot.desk.errors import NotOffered
 from bot.desk.model import (
     AccessRequest,
@@ -163,6 +164,19 @@ class Transaction(Protocol):
 
     def end_silence(self, team: str) -> bool:
         """The team has the app again. Whether it had not until now."""
+
+    # What is due, without doing it, and how the sweeps went.
+    def due(self, kind: DueKind, by: datetime, limit: int) -> Sequence[Due]:
+        """What of this kind was due by then, of all teams, the oldest first. Changes nothing."""
+
+    def queue(self, kind: DueKind, by: datetime, overdue_since: datetime, attempts: int) -> Queue:
+        """How much of this kind was due by then, how much before the other time, and how much failed so often."""
+
+    def sweep_states(self) -> Sequence[SweepState]:
+        """How each sweep that ran went, whichever process ran it."""
+
+    def put_sweep(self, state: SweepState) -> None:
+        """Writes down how a sweep went, in place of what stood there."""
 
     # What was used, and the rounds that find it out.
     def begin_round(self, team: str, provider: str, kind: RoundKind, due_at: datetime) -> None:

@@ -2,14 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
+from bot.desk.due import Due, DueKind
 from bot.desk.limits import watched
 from bot.desk.model import AccessRequest, Wish
 from bot.desk.offer import Ability, AppliedLimit, Probe
 from bot.desk.policy import Policy
 from bot.desk.ports import Clock, Provider
+from bot.desk.sweeps import failed, handling
 
 log = logging.getLogger(__name__)
 
@@ -84,9 +86,20 @@ class Providers(Mapping[str, Provider]):
         """Whether a budget can mean something there: the provider makes the key, or tells what was used with it."""
         return bool({Ability.MINT, Ability.USAGE} & (self._adapters[name].abilities if name in self else set()))
 
+    async def to_be_asked(self) -> Sequence[Due]:
+        """Those that `refresh` would probe now."""
+        now = self._clock()
+        last = {name: at for name, (at, _) in self._probed.items()}
+        return [
+            Due(DueKind.PROBE, "", name, "probe", "", last.get(name))
+            for name in self._adapters
+            if self._is_due(name, now)
+        ]
+
     async def refresh(self) -> None:
         """Probes, all at once, those whose last answer is old or was never given."""
         now = self._clock()
+        handling(sum(self._is_due(name, now) for name in self._adapters))
         await asyncio.gather(*(self._probe(name) for name in self._adapters if self._is_due(name, now)))
 
     def _is_due(self, name: str, now: datetime) -> bool:
@@ -102,8 +115,9 @@ class Providers(Mapping[str, Provider]):
                 probe = await adapter.probe()
         except TimeoutError:
             probe = Probe(frozenset(), "", flaw=f"{adapter.label} does not answer.")
-        except Exception:
+        except Exception as error:
             log.exception("provider %s cannot be probed", name)
+            failed(error)
             probe = Probe(frozenset(), "", flaw=f"{adapter.label} cannot be asked; the log says why.")
         if probe.flaw and probe.flaw != self.known(name).flaw:
             log.warning("provider %s: %s", name, probe.flaw)

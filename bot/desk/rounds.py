@@ -7,12 +7,13 @@ step under way: the lease ends, and another process makes the round anew.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
 
+from bot.desk.due import Due, DueKind
 from bot.desk.errors import ProviderError, Superseded
 from bot.desk.limits import COLLECTED_EVERY
 from bot.desk.model import Round, RoundKind
@@ -20,6 +21,7 @@ from bot.desk.offer import Ability
 from bot.desk.ports import Clock, Store, Transaction
 from bot.desk.providers import Providers
 from bot.desk.retrying import wait_before
+from bot.desk.sweeps import failed, handling
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +84,7 @@ class Rounds:
             leased = await self.store.write(partial(self._lease, now + LEASE))
             if not leased:
                 return
+            handling(len(leased))
             await asyncio.gather(*(self._make(one) for one in leased))
 
     def _lease(self, until: Any, tx: Transaction) -> list[Round]:
@@ -90,6 +93,21 @@ class Rounds:
     async def _begin(self) -> None:
         """A provider that was set up, or a team that came, has its rounds from now on."""
         now = self.clock()
+        for team, new in (await self._new()).items():
+            await self.store.write(partial(_begin_all, team, new, now))
+
+    async def to_begin(self) -> Sequence[Due]:
+        """The rounds that the next pass begins to make, and that no table holds yet."""
+        new = await self._new()
+        return [
+            Due(DueKind.ROUND, team, provider, kind.value, "", None)
+            for team, rounds in new.items()
+            for provider, kind in rounds
+        ]
+
+    async def _new(self) -> Mapping[str, list[tuple[str, RoundKind]]]:
+        """By team, the rounds that it should have and has not."""
+        new: dict[str, list[tuple[str, RoundKind]]] = {}
         for team in await self.store.teams():
             made = {(one.provider, one.kind) for one in await self.store.read(partial(_rounds_of, team))}
             wanted = {
@@ -98,9 +116,9 @@ class Rounds:
                 for kind, needs in NEEDS.items()
                 if needs is None or self.providers.offers(name, needs)
             }
-            new = sorted(wanted - made)
-            if new:
-                await self.store.write(partial(_begin_all, team, new, now))
+            if wanted - made:
+                new[team] = sorted(wanted - made)
+        return new
 
     async def _make(self, leased: Round) -> None:
         lease = Lease(leased, store=self.store, clock=self.clock)
@@ -119,6 +137,7 @@ class Rounds:
             await self._put_off(lease, str(error), error)
         except Exception as error:
             log.exception("the round %s at %s failed and is made again", leased.kind, leased.provider)
+            failed(error)
             await self._put_off(lease, "It failed for a reason of our own; the log says why.", error)
 
     async def _put_off(self, lease: Lease, flaw: str, error: Exception) -> None:

@@ -16,6 +16,7 @@ from bot.desk.errors import ProviderError, Superseded, Unavailable
 from bot.desk.model import Timer, TimerKind
 from bot.desk.ports import Clock, Store, Transaction
 from bot.desk.retrying import wait_before
+from bot.desk.sweeps import failed, handling
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class Timers:
             leased = await self.store.write(self._lease)
             if not leased:
                 return
+            handling(len(leased))
             await asyncio.gather(*(self._carry_out(timer) for timer in leased))
 
     def _lease(self, tx: Transaction) -> Sequence[Timer]:
@@ -63,8 +65,9 @@ class Timers:
         except (Unavailable, ProviderError) as error:
             log.warning("timer %s of %s: %s", timer.kind, timer.about, error)
             await self._put_off(timer, wait_before(timer.attempts, error))
-        except Exception:
+        except Exception as error:
             log.exception("timer %s of %s failed and is tried again", timer.kind, timer.about)
+            failed(error)
             await self._put_off(timer, wait_before(timer.attempts))
         else:
             self.bell.ring()

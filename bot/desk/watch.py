@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from bot.desk.audit import Act
 from bot.desk.bell import Bell
 from bot.desk.budgets import Budgets
+from bot.desk.due import DueKind, SweepName
 from bot.desk.errors import NotThere, Superseded, Unavailable, Undeliverable
 from bot.desk.grants import Grants
 from bot.desk.installation import Installation
@@ -27,6 +28,7 @@ from bot.desk.retrying import wait_before
 from bot.desk.revoking import Revoking
 from bot.desk.rounds import Rounds
 from bot.desk.states import GrantState, KeyState, LinkState
+from bot.desk.sweeps import Pass, Sweep, Sweeps, failed, handling
 from bot.desk.switching import Switching
 from bot.desk.timers import Timers
 
@@ -42,7 +44,7 @@ PATIENCE = timedelta(seconds=90)  # with one message, Slack's rate limits waited
 
 
 class Watch:
-    """The sweeps. `reconcile` is run by the scheduler; `run` answers the bell between its beats."""
+    """Does what the sweeps do; `sweeps` is the list of them. `run` answers the bell between the beats of the metronome."""
 
     def __init__(
         self,
@@ -62,6 +64,7 @@ class Watch:
         bell: Bell,
         clock: Clock,
         random: Random,
+        heard: Callable[[Pass], None],
     ) -> None:
         self._store = store
         self._providers = providers
@@ -81,18 +84,64 @@ class Watch:
         self._stopping = False
         self._stale_homes: set[Actor] = set()
         self._home_ear = asyncio.Event()
-        self._ears = (
-            (bell.ear(), self.retire),
-            (bell.ear(), self.invite),
-            (bell.ear(), self.deliver),
+        now = timedelta()
+        self.sweeps = Sweeps(
+            Sweep(
+                SweepName.RECONCILE,
+                "puts right what a crash, or time, left: stalled mints, unopened links, expired grants, months that are over",
+                self.reconcile,
+                {DueKind.MINT: STALLED_AFTER, DueKind.LINK: now, DueKind.GRANT: now, DueKind.MONTH: now},
+            ),
+            Sweep(SweepName.TIMERS, "does what its time has come for", self.tick, {DueKind.TIMER: now}),
+            Sweep(
+                SweepName.RETIRE,
+                "revokes keys at their providers, and switches them off and on",
+                self.retire,
+                {DueKind.KEY: now},
+                at_ring=True,
+            ),
+            Sweep(
+                SweepName.INVITE,
+                "sends invitations, follows them, and withdraws them",
+                self.invite,
+                {DueKind.INVITATION: now},
+                at_ring=True,
+            ),
+            Sweep(
+                SweepName.DELIVER,
+                "posts messages, and brings posted ones up to date",
+                self.deliver,
+                {DueKind.NOTICE: now},
+                at_ring=True,
+            ),
+            Sweep(
+                SweepName.PROBE,
+                "asks the providers what the desk's credentials may do",
+                self.probe,
+                {},
+                asks=providers.to_be_asked,
+            ),
+            Sweep(
+                SweepName.ROUNDS,
+                "makes the rounds at the providers",
+                self.go_round,
+                {DueKind.ROUND: now},
+                asks=rounds.to_begin,
+            ),
+            store=store,
+            clock=clock,
+            heard=heard,
+        )
+        self._ears: tuple[tuple[asyncio.Event, Callable[[], Awaitable[object]]], ...] = (
+            *((bell.ear(), partial(self.sweeps.run, name)) for name, sweep in self.sweeps.items() if sweep.at_ring),
             (self._home_ear, self.redraw),
         )
 
     async def run(self) -> None:
         """Carries out, at each ring, what the acts before it left to do. Runs until `stop`, or until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for ear, sweep in self._ears:
-                group.create_task(self._answer(ear, sweep))
+            for ear, work in self._ears:
+                group.create_task(self._answer(ear, work))
 
     def stop(self) -> None:
         """Ends `run` as soon as what is under way is done and written down; nothing new is begun."""
@@ -100,15 +149,15 @@ class Watch:
         for ear, _ in self._ears:
             ear.set()
 
-    async def _answer(self, ear: asyncio.Event, sweep: Callable[[], Awaitable[None]]) -> None:
+    async def _answer(self, ear: asyncio.Event, work: Callable[[], Awaitable[object]]) -> None:
         while not self._stopping:
             await ear.wait()
             ear.clear()
             try:
-                await sweep()
+                await work()
             except Exception:
-                # The scheduler's next beat rings again; one failed pass must not end all of them.
-                log.exception("a sweep failed and will run again")
+                # The scheduler's next beat rings again; one failure must not end all of them.
+                log.exception("what a ring had to be answered with failed, and will run again")
 
     async def reconcile(self) -> None:
         """Puts right what a crash, or time, left: stalled mints, unopened links, expired grants, months that are over.
@@ -144,11 +193,13 @@ class Watch:
         await self._timers.tick()
 
     async def _settle(self, act: Callable[[Transaction], None]) -> None:
+        handling(1)
         try:
             with suppress(Superseded):  # another process, or the holder, was faster
                 await self._store.write(act)
-        except Exception:
+        except Exception as error:
             log.exception("one item of a sweep failed; the others go on")
+            failed(error)
 
     def _unfinished(self, key: Key, tx: Transaction) -> None:
         now = self._clock()
@@ -196,8 +247,9 @@ class Watch:
             with suppress(Superseded):  # another process wrote it down first
                 switched = key.state in (KeyState.DISABLING, KeyState.ENABLING)
                 await (self._switching if switched else self._revoking).carry_out(key)
-        except Exception:
+        except Exception as error:
             log.exception("%s %s failed; its lease ends, and it is tried again", key.state, key.id)
+            failed(error)
 
     async def invite(self) -> None:
         """Sends the invitations that are to be sent, and withdraws those that are over."""
@@ -211,8 +263,9 @@ class Watch:
         try:
             with suppress(Superseded):  # it was taken back, or another process was faster
                 await self._invitations.carry_out(grant)
-        except Exception:
+        except Exception as error:
             log.exception("the invitation of %s failed; its lease ends, and it is tried again", grant.id)
+            failed(error)
 
     async def deliver(self) -> None:
         """Posts, or brings up to date, every notice that is due. While the workspace has not the app, they wait."""
@@ -234,6 +287,7 @@ class Watch:
         try:
             while not self._stopping:
                 items = await self._store.write(partial(lease, AT_ONCE - len(under_way)))
+                handling(len(items))
                 under_way |= {asyncio.create_task(handle(item)) for item in items}
                 if not under_way:
                     return
@@ -249,8 +303,9 @@ class Watch:
         try:
             shown = await self._shown(notice)
             await self._store.write(shown)
-        except Exception:
+        except Exception as error:
             log.exception("notice %s (%s) may be shown and is not written down", notice.id, notice.kind)
+            failed(error)
 
     async def _shown(self, notice: Notice) -> Callable[[Transaction], None]:
         """Shows the notice; what there is to write down of it."""
@@ -269,6 +324,8 @@ class Watch:
             # Slack is down, or something of ours is wrong: keep the notice, try later and later.
             known = isinstance(error, Unavailable | TimeoutError)
             log.warning("notice %s (%s) is tried again: %s", notice.id, notice.kind, error, exc_info=not known)
+            if not known:
+                failed(error)
             until = self._clock() + wait_before(notice.attempts)
 
             def put_off(tx: Transaction) -> None:

@@ -200,7 +200,7 @@ async def test_admins_and_nobody_else_see_how_the_desk_stands(world: World) -> N
     await world.round()
     home = await world.requests.home(ANA)
     assert home.overview is not None
-    (state,) = home.overview
+    (state,) = home.overview.providers
     assert (state.label, state.flaw, [(one.project_name, one.keys) for one in state.outsiders]) == (
         "OpenAI",
         None,
@@ -268,11 +268,11 @@ async def test_keys_that_keep_failing_to_be_revoked_are_counted(world: World) ->
         await world.sweep(after=timedelta(minutes=15))
     states = (await world.requests.home(ANA)).overview
     assert states is not None
-    assert states[0].stuck == 1
+    assert states.providers[0].stuck == 1
     await world.sweep(after=timedelta(minutes=15))
     states = (await world.requests.home(ANA)).overview
     assert states is not None
-    assert states[0].stuck == 0
+    assert states.providers[0].stuck == 0
 
 
 async def test_each_round_has_its_own_pace(world: World) -> None:

@@ -822,6 +822,7 @@ SWITCHING = f"leased as a revocation is: {USED}::test_switching_that_fails_is_tr
 A_QUESTION = "changes nothing there: it asks"
 WITH_THE_LEASE = f"a part of the transaction of {KEEP_ROUND}"
 TIMERS = "tests/desk/test_timers.py"
+SWEEPS = "tests/desk/test_sweeps.py"
 ELSEWHERE = {
     "Installation._note": "tests/desk/test_installation.py::test_it_is_found_without_an_event_and_outlives_a_restart",
     "Installation._resume": (
@@ -831,6 +832,7 @@ ELSEWHERE = {
     "Timers._lease": f"{TIMERS}::test_who_lost_the_lease_writes_nothing",
     "Timers._carry_out": f"{TIMERS}::test_after_a_day_of_outage_all_that_is_due_is_done_once",
     "Timers._put_off": f"{TIMERS}::test_people_cannot_be_asked_and_it_is_tried_later",
+    "Sweeps._write_down": f"{SWEEPS}::test_what_several_desks_did_stands_together",
     "Leaving.look": (
         "each piece whole, the rest when Slack's event comes again: "
         "tests/desk/test_leaving.py::test_what_was_cut_off_is_ended_when_it_is_told_again"

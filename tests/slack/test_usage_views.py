@@ -5,8 +5,9 @@ from datetime import date, timedelta
 
 import pytest
 
+from bot.desk.due import SweepName, SweepState
 from bot.desk.limits import COLLECTED_EVERY
-from bot.desk.model import Home, KeyUse, MyUsage, Outsiders, ProviderState, ReportedBy, Round, RoundKind
+from bot.desk.model import DeskState, Home, KeyUse, MyUsage, Outsiders, ProviderState, ReportedBy, Round, RoundKind
 from bot.desk.offer import AppliedLimit, Enforcer, LimitKind
 from bot.desk.states import KeyState
 from bot.slack import views
@@ -120,7 +121,7 @@ def state(
 def test_an_admin_reads_how_it_stands() -> None:
     """What is wrong first; keys that are nobody's, by project; when rounds last came to their end."""
     home = views.home(
-        Home("U0ANA", overview=(state("Anthropic"), state(flaw="It does not accept the key. Mend: set it.")))
+        Home("U0ANA", overview=DeskState((state("Anthropic"), state(flaw="It does not accept the key. Mend: set it."))))
     )
     fits_view(home)
     plain = "\n".join(texts(home["blocks"]))
@@ -136,6 +137,29 @@ def test_an_admin_reads_how_it_stands() -> None:
     assert "Providers" not in str(views.home(Home("U0BEN")))
 
 
+def sweeps(flaw: str = "KeyError, reference 5d0c1e7a") -> tuple[SweepState, ...]:
+    """All of them; one failed."""
+    ran = [
+        SweepState(name, stories.NOW, timedelta(milliseconds=12), stories.NOW.date(), 1432, timedelta(seconds=2.51))
+        for name in SweepName
+    ]
+    return (*ran[:-1], replace(ran[-1], failures=3, failed_at=stories.NOW, flaw=flaw))
+
+
+def test_an_admin_reads_how_the_sweeps_go() -> None:
+    """When each ran last and how long it took, what failed and where the log tells of it, and which one stands still."""
+    seen = views.home(Home("U0ANA", overview=DeskState((state(),), sweeps(), frozenset({SweepName.PROBE}))))
+    fits_view(seen)
+    plain = "\n".join(texts(seen["blocks"]))
+    at = "<!date^"
+    assert f"*retire*: {at}" in plain
+    assert "in 12 ms; 1,432 done today, the longest in 2.5 s" in plain
+    assert f":warning: *probe*: {at}" in plain
+    assert plain.count("is a desk running?") == 1
+    assert "failed 3 times today, last " in plain
+    assert "KeyError, reference 5d0c1e7a" in plain
+
+
 def test_an_overview_fits_beside_everything_else() -> None:
     """Many providers with many projects and hostile names, a full queue and many keys."""
     many = tuple(state(stories.HOSTILE, flaw=stories.HOSTILE, projects=40, name=stories.HOSTILE) for _ in range(20))
@@ -143,7 +167,7 @@ def test_an_overview_fits_beside_everything_else() -> None:
         "U0ANA",
         mine=tuple(stories.spent(1, key=KeyState.DISABLED) for _ in range(40)),
         queue=(stories.pending(stories.HOSTILE_DRAFT),) * 20,
-        overview=many,
+        overview=DeskState(many, sweeps(stories.HOSTILE), frozenset(SweepName)),
     )
     home = views.home(full)
     fits_view(home)

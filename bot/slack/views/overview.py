@@ -1,8 +1,9 @@
-"""How the desk stands with its providers, for its admins: a part of their Home, and a message when one fails."""
+"""How the desk stands with its providers and its sweeps, for its admins: a part of their Home, and a message when one fails."""
 
-from collections.abc import Sequence
+from datetime import timedelta
 
-from bot.desk.model import ProviderState, Round, RoundKind
+from bot.desk.due import SweepState
+from bot.desk.model import DeskState, ProviderState, Round, RoundKind
 from bot.slack.text import escaped, name, when
 from bot.slack.views.kit import Block, Message, divider, header, section, small
 
@@ -13,10 +14,12 @@ SAID_AT_MOST = 300
 _ROUNDS = {RoundKind.USAGE: "Usage read", RoundKind.INVENTORY: "Keys compared"}
 
 
-def overview_blocks(states: Sequence[ProviderState]) -> list[Block]:
-    """One paragraph for each provider, what is wrong first."""
-    shown = sorted(states, key=lambda state: (state.flaw is None, state.label))[:PROVIDERS_SHOWN]
-    return [divider(), header("Providers"), *(section(_provider(state)) for state in shown), small(_ONLY)]
+def overview_blocks(desk: DeskState) -> list[Block]:
+    """One paragraph for each provider, what is wrong first; one line for each sweep, in the order of their list."""
+    shown = sorted(desk.providers, key=lambda state: (state.flaw is None, state.label))[:PROVIDERS_SHOWN]
+    lines = [_sweep(state, late=state.name in desk.late) for state in desk.sweeps]
+    sweeps = [header("Sweeps"), section("\n".join(lines)), small(_SWEEPS)] if lines else []
+    return [divider(), header("Providers"), *(section(_provider(state)) for state in shown), *sweeps, small(_ONLY)]
 
 
 def provider_flaw(state: ProviderState) -> Message:
@@ -47,4 +50,27 @@ def _round(what: str, one: Round) -> str:
     return f"{done} :warning: {escaped(one.flaw, SAID_AT_MOST)}" if one.flaw else done
 
 
+def _sweep(state: SweepState, *, late: bool) -> str:
+    told = f"*{state.name}*: {when(state.ran_at)}, in {_milliseconds(state.took)}; {state.items:,} done today"
+    if state.items:
+        told += f", the longest in {_milliseconds(state.longest)}"
+    if late:
+        told = f":warning: {told}. Not since: is a desk running?"
+    if state.failures and state.failed_at:
+        times = "once" if state.failures == 1 else f"{state.failures:,} times"
+        told += (
+            f"\n:warning: failed {times} today, last {when(state.failed_at)}: {escaped(state.flaw or '', SAID_AT_MOST)}"
+        )
+    return told
+
+
+def _milliseconds(took: timedelta) -> str:
+    seconds = took.total_seconds()
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
+
+
+_SWEEPS = (
+    "What the desk does by itself, all its processes together: the last pass of each, and what it came to today (UTC). "
+    "The log has each failure under its reference."
+)
 _ONLY = "Only those see this whom policy names as `admins`."

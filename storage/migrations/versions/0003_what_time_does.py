@@ -1,4 +1,4 @@
-"""What time does: timers, and the hours in which keys are used."""
+"""What time does: timers; how the sweeps go."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -7,6 +7,8 @@ revision = '0003'
 down_revision = '0002'
 branch_labels = None
 depends_on = None
+
+TRIED = sa.text("attempts > 0")
 
 
 def upgrade() -> None:
@@ -21,6 +23,20 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("team", "kind", "about"),
     )
     op.create_index("timers_due", "timers", ["due_at"])
+    op.create_index("timers_failing", "timers", ["attempts"], sqlite_where=TRIED, postgresql_where=TRIED)
+    op.create_table(
+        "sweeps",
+        sa.Column("name", sa.String(), nullable=False),
+        sa.Column("ran_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("took_ms", sa.Integer(), nullable=False),
+        sa.Column("day", sa.Date(), nullable=False),
+        sa.Column("items", sa.Integer(), nullable=False),
+        sa.Column("longest_ms", sa.Integer(), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("failed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("flaw", sa.String(), nullable=True),
+        sa.PrimaryKeyConstraint("name"),
+    )
     op.create_table(
         "usage_hours",
         sa.Column("team", sa.String(), nullable=False),
@@ -46,4 +62,5 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("silences")
     op.drop_table("usage_hours")
+    op.drop_table("sweeps")
     op.drop_table("timers")

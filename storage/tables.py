@@ -342,6 +342,15 @@ class NoticeRow(SQLModel, table=True):
     attempts: int = 0
 
 
+class LessonRow(SQLModel, table=True):
+    """When a member last acknowledged how to keep a key safe."""
+
+    __tablename__ = "lessons"
+    team: str = Field(primary_key=True)
+    member: str = Field(primary_key=True)
+    at: datetime = _time()
+
+
 class DeliveryRow(SQLModel, table=True):
     """A delivery of Slack's that was acted on."""
 

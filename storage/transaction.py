@@ -14,7 +14,7 @@ from bot.desk.states import MOVES, GrantState, KeyState, LinkState, RequestState
 from storage import due
 from storage.due import DueStatements
 from storage.rows import Thing, plain, table, to_domain, to_row
-from storage.tables import AuditEntryRow, AuditHeadRow, DeliveryRow, UtcTime
+from storage.tables import AuditEntryRow, AuditHeadRow, DeliveryRow, LessonRow, UtcTime
 
 
 class SqlTransaction(DueStatements):
@@ -136,6 +136,20 @@ class SqlTransaction(DueStatements):
                 due_at=case((rows.c.shown >= rows.c.wanted, literal(now, UtcTime())), else_=rows.c.due_at),
             )
         )
+
+    def lesson(self, team: str, member: str) -> datetime | None:
+        """When this member last acknowledged how to keep a key safe, or None."""
+        rows = cast(Any, LessonRow).__table__
+        at: datetime | None = self._db.execute(
+            select(rows.c.at).where(rows.c.team == team, rows.c.member == member)
+        ).scalar()
+        return at
+
+    def learn(self, team: str, member: str, at: datetime) -> None:
+        """This member does so now."""
+        rows = cast(Any, LessonRow).__table__
+        self._db.execute(delete(rows).where(rows.c.team == team, rows.c.member == member))
+        self._db.execute(insert(rows), {"team": team, "member": member, "at": at})
 
     def lease_keys(self, now: datetime, until: datetime, limit: int) -> Sequence[Key]:
         """Keys to revoke, disable or enable that are due, now leased."""

@@ -11,6 +11,7 @@ import pytest
 
 from storage.migrate import upgrade
 from storage.store import SqlStore
+from tests.lessons import everybody_read
 
 with warnings.catch_warnings():
     # It looks for XDG_RUNTIME_DIR as it is imported, and warns where there is none; it works all the same.
@@ -23,6 +24,7 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty SQLite database with the newest schema, to be copied."""
     path = tmp_path_factory.mktemp("sqlite") / "migrated.db"
     upgrade(f"sqlite:///{path}")
+    everybody_read(f"sqlite:///{path}")
     return path
 
 
@@ -34,6 +36,7 @@ def postgres() -> Iterator[PostgresServer]:
     try:
         server.psql("CREATE DATABASE migrated")
         upgrade(server.get_uri(database="migrated"))
+        everybody_read(server.get_uri(database="migrated"))
         yield server
     finally:
         server.cleanup()

@@ -26,6 +26,7 @@ class Act(StrEnum):
     DENIED = "request.denied"
     CANCELLED = "request.cancelled"
     REQUESTER_LEFT = "request.requester_left"
+    LESSON_ACKNOWLEDGED = "lesson.acknowledged"
     PICK_UP_STARTED = "grant.pick_up_started"
     PICK_UP_BROKEN = "grant.pick_up_broken"
     MINTED = "key.minted"

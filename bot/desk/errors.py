@@ -9,6 +9,7 @@ DeskError                    the desk says no, or not now; `str()` of it is safe
 ├── Superseded               somebody, or time, was faster; carries the state found
 ├── DepositRejected          a value that cannot be taken for the key that was awaited
 ├── NotThere                 no such request, grant or link in this team
+├── LessonDue                the member has not acknowledged within a year how to keep a key safe
 ├── AlreadyDelivered         this delivery of Slack's was acted on before
 └── Unavailable              the directory (Slack) or the store cannot be asked now
 
@@ -72,6 +73,10 @@ class Superseded(DeskError):
 
 class NotThere(DeskError):
     """No such request, grant or link in this team."""
+
+
+class LessonDue(DeskError):
+    """The member has not acknowledged within a year how to keep a key safe, so nothing is made for them yet."""
 
 
 class AlreadyDelivered(DeskError):

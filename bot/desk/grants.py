@@ -23,6 +23,7 @@ from bot.desk.errors import (
     Superseded,
 )
 from bot.desk.links import LINK_LIVES
+from bot.desk.lessons import heed
 from bot.desk.model import (
     Actor,
     Cause,
@@ -75,8 +76,11 @@ class Grants:
 
     # ---- pick up
 
-    async def pick_up(self, actor: Actor, grant_id: str, *, delivery: str) -> Key:
+    async def pick_up(self, actor: Actor, grant_id: str, *, delivery: str, acknowledged: bool = False) -> Key:
         """Stores the intention to mint a key; `issue` carries it out. A retried `delivery` starts nothing.
+
+        `acknowledged`: the member does so now, how to keep a key safe. Raises `LessonDue` where they neither do nor did
+        so within a year, and starts nothing.
 
         A key that was deposited is taken out instead: nothing is minted, and a link that was lost is only closed. A holder who lost the link picks up again: the sealed key behind it is revoked, unread. Raises `Superseded`
         when a key is being minted already or the grant is over, `NotYours`, `AlreadyDelivered`.
@@ -94,6 +98,7 @@ class Grants:
             grant = present(tx.grant(actor.team, grant_id))
             if grant.state not in (GrantState.READY, GrantState.DELIVERING):
                 raise Superseded(_WHY_NOT_PICK_UP[grant.state], found=grant.state)
+            heed(tx, actor, now, acknowledged=acknowledged)
             if grant.state is GrantState.DELIVERING:
                 self._put_away(tx, grant, now, because=Cause.REPLACED)
             key = tx.key(grant.team, grant.key_id) if grant.key_id else None

@@ -116,6 +116,13 @@ class Transaction(Protocol):
     def keys_metered(self, team: str, provider: str, meter: str) -> Sequence[Key]:
         """Those whose usage the provider reports under this id."""
 
+    # Who acknowledged how to keep a key safe.
+    def lesson(self, team: str, member: str) -> datetime | None:
+        """When this member last did; None where they never did."""
+
+    def learn(self, team: str, member: str, at: datetime) -> None:
+        """This member does so now."""
+
     # What sweeps ask for, oldest due first, of all teams.
     def stalled_mints(self, intended_before: datetime, limit: int) -> Sequence[Key]: ...
     def overdue_links(self, now: datetime, limit: int) -> Sequence[Link]:

@@ -2,11 +2,12 @@
 
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
 
-from bot.desk.errors import AlreadyDelivered, ProviderError, ProviderInvalid, ProviderNotFound
+from bot.desk.errors import AlreadyDelivered, LessonDue, ProviderError, ProviderInvalid, ProviderNotFound
 from bot.desk.model import Actor, Key
 from bot.slack import views
 from bot.slack.answers import Place
 from bot.slack.listeners.listener import Body, Command, Listener, reply, value
+from bot.slack.views.modals import LESSON
 from bot.slack.views.standing import OPEN_DEPOSIT, OPEN_KEY, PICK_UP, REVOKE, REVOKED_BY_HAND, SWITCH_ON
 
 
@@ -20,6 +21,7 @@ class Keys(Listener):
         app.action(REVOKED_BY_HAND)(self.revoked_by_hand)
         app.action(OPEN_KEY)(self.opened)
         app.action(OPEN_DEPOSIT)(self.opened)
+        app.view(LESSON)(self.acknowledge_lesson)
         return {"list": self.list, "revoke": self.revoke_named, "usage": self.my_usage}
 
     async def list(self, ack: AsyncAck, body: Body, actor: Actor, rest: str) -> None:
@@ -46,6 +48,11 @@ class Keys(Listener):
                 key = await self.desk.grants.pick_up(actor, grant_id, delivery=delivery)
             except AlreadyDelivered:
                 pass
+            except LessonDue:
+                if dialog:
+                    self.background.start(self.answers.update(dialog, views.lesson(grant_id)))
+                else:
+                    await self.answers.open(place.trigger_id, views.lesson(grant_id))
             except Exception as error:
                 if dialog is None:
                     raise
@@ -53,6 +60,21 @@ class Keys(Listener):
             else:
                 self.background.start(self._hand_over(key, place, dialog))
         await ack()
+
+    async def acknowledge_lesson(self, ack: AsyncAck, body: Body, context: AsyncBoltContext) -> None:
+        """Whoever read how to keep a key safe gets it, in the dialog that they read it in."""
+        view = body["view"]
+        try:
+            key = await self.desk.grants.pick_up(
+                self.actor(context), view["private_metadata"], delivery=f"form {view['id']}", acknowledged=True
+            )
+        except AlreadyDelivered:
+            await ack(response_action="update", view=views.waiting_view())
+        except Exception as error:
+            await ack(response_action="update", view=views.problem_view(self.words(error)))
+        else:
+            await ack(response_action="update", view=views.waiting_view())
+            self.background.start(self._hand_over(key, Place.of(body), view["id"]))
 
     async def _hand_over(self, key: Key, place: Place, dialog: str | None) -> None:
         try:

@@ -22,6 +22,7 @@ from bot.slack.views.messages import (
 from bot.slack.views.modals import (
     deny_form,
     handover_view,
+    lesson,
     problem_view,
     waiting_view,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "home",
     "lapsed",
     "late",
+    "lesson",
     "model_options",
     "my_usage",
     "note",

@@ -57,9 +57,17 @@ def upgrade() -> None:
         sa.Column("because", sa.String(), nullable=False),
         sa.PrimaryKeyConstraint("team"),
     )
+    op.create_table(
+        "lessons",
+        sa.Column("team", sa.String(), nullable=False),
+        sa.Column("member", sa.String(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("team", "member"),
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("lessons")
     op.drop_table("silences")
     op.drop_table("usage_hours")
     op.drop_table("sweeps")

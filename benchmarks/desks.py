@@ -411,6 +411,20 @@ async def fill(database_url: str, *, requests: int, askers: int, approvers: int,
     return ids
 
 
+async def everybody_read(database_url: str, askers: int) -> None:
+    """So many who ask have just acknowledged how to keep a key safe."""
+    store = SqlStore.open(database_url)
+
+    def act(tx: Transaction) -> None:
+        for number in range(askers):
+            tx.learn(TEAM, member(number), datetime.now(UTC))
+
+    try:
+        await store.write(act)
+    finally:
+        await store.close()
+
+
 def _ask(tx: Transaction, request_id: str, asker: int, approvers: int) -> None:
     now = datetime.now(UTC)
     scope = Scope("openai", "proj_search", "chat", 2500)

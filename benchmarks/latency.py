@@ -10,7 +10,7 @@ call that comes before that time is over counts as a violation.
 
 `key_in_hand`: submit, card, approve, offer, pick up, link, claim, acknowledge. The vendor takes 300 ms a call. Its time
 is what it spent, added up at its side: a mint is three calls one after another (account, role, key), and the first
-submission in a minute also lists the projects, once. All the rest is the desk's, this process's part included. Signing in
+submission in a minute also lists the projects, once. Who asks has read before how to keep a key safe: that is once a year. All the rest is the desk's, this process's part included. Signing in
 comes before the clock starts: the session cookie is made here, with the desk's own secret.
 """
 
@@ -120,6 +120,7 @@ async def key_in_hand() -> list[Figure]:
     steps: dict[str, list[float]] = {}
     calls: list[int] = []
     async with desks.folder() as folder, far.serving(), desks.desk(folder, far.port) as desk:
+        await desks.everybody_read(f"sqlite:///{folder}/keydesk.db", ROUNDS + 1)
         for number in range(ROUNDS + 1):
             async with httpx.AsyncClient(base_url=desk.url) as http:
                 story = _Story(far, desk, http, desks.member(number))

@@ -55,14 +55,19 @@ class Story:
         await self.snap("card-after", page)
 
     async def pick_up(self, page: Page) -> Page:
-        """Presses Pick up on the outcome, and opens the link that answers: the link page, in a tab of its own."""
+        """Presses Pick up on the outcome, acknowledges how to keep a key safe, and opens the link: its page, in a tab of its own."""
         outcome = page.get_by_test_id("message").filter(has=page.locator('[data-action-id="pick_up"]')).last
+        await self.snap("outcome", page)
         await outcome.locator('[data-action-id="pick_up"]').click()
-        private = page.locator('[data-testid="message"][data-ephemeral="true"]').last
-        await expect(private).to_be_visible()
+        modal = page.get_by_test_id("modal")
+        await expect(modal).to_contain_text("yours alone")
+        await self.snap("lesson", page)
+        await modal.get_by_test_id("submit").click()
+        await expect(modal).to_contain_text("is ready")
         await self.snap("pick-up", page)
         async with page.context.expect_page() as opened:
-            await private.get_by_role("link", name="Open the key").first.click()
+            await modal.get_by_role("link", name="Open the key").first.click()
+        await modal.get_by_role("button", name="Close").last.click()
         return await opened.value
 
     async def open_link(self, page: Page, name: str) -> str:

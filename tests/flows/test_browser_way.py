@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from sandbox.server import Running
 from tests import browser as chromium
 from tests.flows.story import Story
 from tests.flows.world import World, settings_for, world
+from tests.lessons import LONG_AGO, read
 
 
 @pytest.fixture
@@ -33,7 +35,8 @@ async def flow(servers: Running, migrated_file: Path, tmp_path: Path) -> AsyncIt
 
 
 async def test_from_the_form_to_the_key_and_to_its_end(flow: World, browser: Browser) -> None:
-    """Ben asks in a form, Ana presses Approve, Ben opens his link; the key works until he revokes it."""
+    """Ben asks in a form, Ana presses Approve, Ben reads how to keep a key safe and opens his link; the key works until he revokes it."""
+    await read(flow.store, "U0BEN", datetime.now(UTC) - LONG_AGO)
     story = Story(browser, flow.servers.base_url)
     ben = await story.person("U0BEN", "C0GENERAL")
     ana = await story.person("U0ANA", "D0ANA")

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import NoReturn
 
 from bot.desk.due import SweepName, SweepState
-from bot.desk.offer import AppliedLimit, Basis, Making
+from bot.desk.offer import AppliedLimit, Basis, Environment, Making
 from bot.desk.states import GrantState, KeyState, LinkState, RequestState
 
 NEW_PROJECT = "new:"
@@ -316,7 +316,7 @@ class Story:
     """All that a message or view about one request may tell: the ask, who decided, and how far the grant is.
 
     `making` is there where a person makes the key and brings it, `deposit_url` while that is awaited. `by_hand`: only a
-    person can revoke it.
+    person can revoke it. `environment` is how programs are told of the key.
     """
 
     request: AccessRequest
@@ -329,6 +329,7 @@ class Story:
     deposit_url: str = ""
     by_hand: bool = False
     stuck: tuple[Key, ...] = ()  # keys of it that keep failing to be revoked
+    environment: Environment = field(default_factory=Environment)
     spending: Spending | None = None  # of the last month in which anything was used
 
 

@@ -62,6 +62,17 @@ class Making:
     rotation: timedelta | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """How programs are told of a key: `variable` is what the provider's own libraries read it from.
+
+    `beside` is what they need besides, by name, and is no secret: the address of a proxy.
+    """
+
+    variable: str = "API_KEY"
+    beside: tuple[tuple[str, str], ...] = ()
+
+
 class KeyStatus(StrEnum):
     """Whether calls with a key are answered."""
 

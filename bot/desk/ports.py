@@ -38,6 +38,7 @@ from bot.desk.model import (
 from bot.desk.offer import (
     Ability,
     AppliedLimit,
+    Environment,
     Invitation,
     Making,
     Permission,
@@ -345,6 +346,10 @@ class Provider(Protocol):
     def making(self, project: str) -> Making:
         """How a person makes a key of this project, where MINT is not there."""
         return Making()
+
+    def environment(self, project: str) -> Environment:
+        """How programs are told of a key of this project; as most vendors' own libraries call it, unless overridden."""
+        return Environment(f"{self.name.upper().replace('-', '_')}_API_KEY")
 
     async def recognise(self, *, secret: Secret, marker: str, project: str) -> ProviderKey | None:
         """The provider's own record of a key that a person brought; None where it has none, or cannot tell."""

@@ -28,7 +28,7 @@ from bot.desk.model import (
     Story,
     Wish,
 )
-from bot.desk.offer import Ability, Permission, Probe, Project
+from bot.desk.offer import Ability, Environment, Permission, Probe, Project
 from bot.desk.overview import Overview
 from bot.desk.policy import ANY, DEPOSIT, Refuse, Rule
 from bot.desk.ports import Clock, Directory, Provider, Random, Store, Transaction
@@ -489,4 +489,5 @@ def tell(tx: Transaction, team: str, request_id: str, providers: Providers) -> S
         making=provider.making(request.draft.scope.project) if provider and not mints(provider) else None,
         by_hand=unknown or not _can(provider, Ability.REVOKE),
         stuck=tuple(one for one in tx.keys_of(team, grant.id) if stuck(one)) if grant and key else (),
+        environment=provider.environment(request.draft.scope.project) if provider else Environment(),
     )

@@ -8,7 +8,17 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from bot.desk.model import Scope
-from bot.desk.offer import Ability, AppliedLimit, Enforcer, LimitKind, Making, Permission, Probe, Project
+from bot.desk.offer import (
+    Ability,
+    AppliedLimit,
+    Enforcer,
+    Environment,
+    LimitKind,
+    Making,
+    Permission,
+    Probe,
+    Project,
+)
 from bot.desk.policy import DEPOSIT, DepositKind, parse_duration
 from bot.desk.ports import Provider
 
@@ -34,6 +44,11 @@ class Deposits(Provider):
         if kind is None:
             return Making()
         return Making(steps=kind.instructions, rotation=parse_duration(kind.rotation_interval))
+
+    def environment(self, project: str) -> Environment:
+        """After the kind: "mapbox" is read from MAPBOX_API_KEY. Names of variables begin with no digit."""
+        name = project.upper().replace("-", "_")
+        return Environment(f"{'KEY_' if name[:1].isdigit() else ''}{name}_API_KEY")
 
     def applied_limits(self, *, scope: Scope, lifetime: timedelta) -> tuple[AppliedLimit, ...]:
         """None is enforced by anybody."""

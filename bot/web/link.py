@@ -12,6 +12,7 @@ from bot.desk.audit import stamp
 from bot.desk.errors import NotThere, Superseded
 from bot.desk.links import Links
 from bot.desk.model import Cause, Link, Story
+from bot.desk.policy import DEPOSIT
 from bot.desk.states import GrantState, LinkState
 from bot.web.answers import PAGE, Problem
 from bot.web.sessions import Guard, SignedIn
@@ -120,14 +121,17 @@ def _token(sent: dict[str, Any]) -> str:
     return token
 
 
-def _about(story: Story) -> dict[str, str | None]:
-    """Which key this is, in people's words."""
+def _about(story: Story) -> dict[str, Any]:
+    """Which key this is, in people's words, and how programs are told of it."""
     draft = story.request.draft
+    elsewhere = draft.scope.provider == DEPOSIT
     return {
-        "provider": draft.provider_name,
-        "project": draft.project_name,
-        "permission": draft.permission_name,
+        "provider": draft.project_name if elsewhere else draft.provider_name,
+        "project": None if elsewhere else draft.project_name,
+        "permission": None if elsewhere else draft.permission_name,
         "fingerprint": story.key.fingerprint if story.key else None,
+        "variable": story.environment.variable,
+        "beside": dict(story.environment.beside),
         "expires_at": stamp(story.grant.expires_at) if story.grant and story.grant.expires_at else None,
     }
 

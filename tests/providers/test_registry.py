@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bot.providers import PROVIDERS, build
+from bot.providers import PROVIDERS, build, deposit
 from bot.settings import Settings, SettingsFlaw, load
 from tests.test_settings import GOOD
 
@@ -37,6 +37,25 @@ async def test_a_provider_is_offered_where_its_credential_is_set_and_only_there(
         await built[name].aclose()
     whole = build(settings(**everything), clock)
     assert list(whole) == [name for name in PROVIDERS if name in CREDENTIALS]
+    for provider in whole.values():
+        await provider.aclose()
+
+
+async def test_each_key_is_read_from_the_variable_that_its_vendors_libraries_read() -> None:
+    """The page that shows a key names it; LiteLLM's needs the proxy's address beside it. A kind that people bring has its own."""
+    whole = build(settings(**{name: what for given in CREDENTIALS.values() for name, what in given.items()}), clock)
+    assert {name: provider.environment("p").variable for name, provider in whole.items()} == {
+        "openai": "OPENAI_API_KEY",
+        "openrouter": "OPENROUTER_API_KEY",
+        "litellm": "LITELLM_PROXY_API_KEY",
+        "anthropic": "ANTHROPIC_API_KEY",
+    }
+    beside = {name: provider.environment("p").beside for name, provider in whole.items()}
+    assert beside.pop("litellm") == (("LITELLM_PROXY_API_BASE", "https://litellm.example.com"),)
+    assert set(beside.values()) == {()}
+    kinds = deposit.Deposits([])
+    named = {"mapbox": "MAPBOX_API_KEY", "maps-2_x": "MAPS_2_X_API_KEY", "3d": "KEY_3D_API_KEY"}
+    assert {kind: kinds.environment(kind).variable for kind in named} == named
     for provider in whole.values():
         await provider.aclose()
 

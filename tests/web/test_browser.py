@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import pytest
 from playwright.async_api import Browser, Page, Route, async_playwright, expect
@@ -103,10 +104,10 @@ async def test_from_the_link_to_the_key(desk: World, page: Page) -> None:
         while await kept_seeds(page):
             pass  # the page's own policy forbids Playwright's wait_for_function, which evaluates a string
     assert (await desk.stored(url)).state is LinkState.REVEALED
-    assert VALUE not in await page.get_by_role("status").inner_text()
+    assert VALUE not in await page.locator("#status").inner_text()
 
-    await page.get_by_role("button", name="Copy").click()
-    await expect(page.get_by_role("status")).to_contain_text("Copied")
+    await page.get_by_role("button", name="Copy", exact=True).click()
+    await expect(page.locator("#status")).to_contain_text("Copied")
     assert await pasted(page) == VALUE
 
     await page.emulate_media(media="print")
@@ -129,10 +130,10 @@ async def test_time_hides_the_key_and_clears_the_clipboard(desk: World, page: Pa
     await page.clock.install()
     await open_signed_in(page, await desk.link())
     await page.get_by_role("button", name="Show the key").click()
-    await page.get_by_role("button", name="Copy").click()
-    await expect(page.get_by_role("status")).to_contain_text("Copied")
+    await page.get_by_role("button", name="Copy", exact=True).click()
+    await expect(page.locator("#status")).to_contain_text("Copied")
     await page.clock.run_for(61_000)
-    await expect(page.get_by_role("status")).to_have_text("The clipboard is cleared.")
+    await expect(page.locator("#status")).to_have_text("The clipboard is cleared.")
     assert await pasted(page) == ""
     await expect(page.locator("#value")).to_have_text(VALUE)
     await page.clock.run_for(61_000)
@@ -300,4 +301,147 @@ async def test_by_keyboard_alone(desk: World, page: Page) -> None:
     await expect(page.get_by_role("heading", name="Your key")).to_be_focused()
     await page.keyboard.press("Tab")
     await page.keyboard.press("Enter")
-    await expect(page.get_by_role("status")).to_contain_text("Copied")
+    await expect(page.locator("#status")).to_contain_text("Copied")
+    for place in ("1Password", "GitHub Actions", "macOS keychain"):
+        for _ in range(2 if place == "1Password" else 0):  # past Hide, to the radio group
+            await page.keyboard.press("Tab")
+        if place == "1Password":
+            await expect(page.get_by_role("radio", name=".env file")).to_be_focused()
+        await page.keyboard.press("ArrowRight")
+        await expect(page.get_by_role("radio", name=place)).to_be_checked()
+        await expect(page.get_by_role("group", name="Where to keep it")).to_be_visible()
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#kept")).to_have_text("Copied. The key is not in it.")
+
+
+PLACES = {
+    ".env file": [
+        "touch .env && chmod 600 .env\ngit check-ignore -q .env || printf '\\n.env\\n' >> .gitignore",
+        f"OPENAI_API_KEY={VALUE}",
+    ],
+    "1Password": [
+        'printf \'Key: \'; read -rs KEY; echo; printf \'{"title":"openai-search-prod","category":"API_CREDENTIAL","fields":'
+        '[{"id":"credential","label":"credential","type":"CONCEALED","value":"%s"}]}\' "$KEY" '
+        "| op item create - > /dev/null && echo Kept; unset KEY",
+        VALUE,
+        'OPENAI_API_KEY="op://Private/openai-search-prod/credential"',
+        "op run --env-file=.env -- your-command",
+    ],
+    "GitHub Actions": [
+        "gh secret set OPENAI_API_KEY",
+        VALUE,
+        "env:\n  OPENAI_API_KEY: ${{ secrets.OPENAI_API_KEY }}",
+    ],
+    "macOS keychain": [
+        'printf \'Key: \'; read -rs KEY; echo; printf \'add-generic-password -U -a "%s" -s "openai-search-prod" -w "%s"\\n\' '
+        '"$USER" "$KEY" | security -i; unset KEY',
+        VALUE,
+        'export OPENAI_API_KEY="$(security find-generic-password -a "$USER" -s "openai-search-prod" -w)"',
+    ],
+}
+"""What is copied in each place, step by step."""
+
+
+async def test_where_to_keep_it(desk: World, page: Page) -> None:
+    """Each place says what to do there and copies it. The key is in what says so and nowhere else, and stands in no step."""
+    await open_signed_in(page, await desk.link())
+    await page.get_by_role("button", name="Show the key").click()
+    await page.get_by_role("button", name="Hide").click()
+    for place, steps in PLACES.items():
+        await page.get_by_role("radio", name=place).check()
+        found = page.locator("#keeping button")
+        await expect(found).to_have_count(len(steps))
+        for number, step in enumerate(steps):
+            await found.nth(number).click()
+            warned = VALUE in step
+            said = "Copied, with the key in it" if warned else "Copied. The key is not in it."
+            await expect(page.locator("#kept")).to_contain_text(said)
+            assert await pasted(page) == step, place
+            assert ("the key" in await found.nth(number).inner_text()) is warned
+    assert VALUE not in await page.content()
+
+
+async def test_a_command_copied_over_the_key_is_not_cleared(desk: World, page: Page) -> None:
+    """Only what holds the key is taken off the clipboard, a minute after it was copied last."""
+    await page.clock.install()
+    await open_signed_in(page, await desk.link())
+    await page.get_by_role("button", name="Show the key").click()
+    await page.get_by_role("button", name="Copy the line, with the key").click()
+    await page.clock.run_for(30_000)
+    await page.get_by_role("button", name="Copy the commands").click()
+    await page.clock.run_for(61_000)
+    assert "check-ignore" in await pasted(page)
+    await page.get_by_role("button", name="Copy the line, with the key").click()
+    await page.clock.run_for(61_000)
+    await expect(page.locator("#kept")).to_have_text("The clipboard is cleared.")
+    assert await pasted(page) == ""
+
+
+async def test_a_key_that_is_taken_back_leaves_no_step(desk: World, page: Page) -> None:
+    """Where the acknowledgement came too late, neither the key nor what copies it stays."""
+    url = await desk.link()
+    await page.clock.install()
+    await open_signed_in(page, url)
+    await page.route("**/acknowledge", lambda route: route.abort())
+    await page.get_by_role("button", name="Show the key").click()
+    await retried_in_vain(page)
+    await page.unroute("**/acknowledge")
+    await desk.pass_time(timedelta(minutes=3))
+    await page.get_by_role("button", name="Try again").click()
+    await expect(page.get_by_role("heading", level=1)).to_contain_text("never confirmed")
+    assert await page.locator("#keeping li").count() == 0
+    assert VALUE not in await page.content()
+
+
+async def test_names_and_keys_that_mean_something_to_a_shell(
+    desk: World, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are told to it so that it takes them for nothing else; what a key needs beside it comes along."""
+    odd = "q7Qx'z#d$(u)&pzzzz"
+    monkeypatch.setattr("tests.web.world.VALUE", odd)
+
+    async def altered(route: Route) -> None:
+        answer = await route.fetch()
+        told = await answer.json()
+        told["about"] |= {
+            "provider": "GitHub",
+            "project": 'O\'Brien & "$(id)" `Übung` ../x',
+            "variable": "GITHUB_API_KEY",
+            "beside": {"LITELLM_PROXY_API_BASE": "https://llm.example:4000"},
+        }
+        await route.fulfill(response=answer, body=json.dumps(told))
+
+    await open_signed_in(page, await desk.link())
+    await page.route("**/claim", altered)
+    await page.get_by_role("button", name="Show the key").click()
+    await page.get_by_role("button", name="Copy the lines, with the key").click()
+    await expect(page.locator("#kept")).to_contain_text("with the key in it")
+    assert await pasted(page) == f'GITHUB_API_KEY="{odd}"\nLITELLM_PROXY_API_BASE=https://llm.example:4000'
+    wanted = {
+        "1Password": 'GITHUB_API_KEY="op://Private/github-o-brien-id-bung-x/credential"\n'
+        'LITELLM_PROXY_API_BASE="https://llm.example:4000"',
+        "GitHub Actions": "env:\n  GITHUB_API_KEY: ${{ secrets.GH_API_KEY }}\n"
+        "  LITELLM_PROXY_API_BASE: https://llm.example:4000",
+        "macOS keychain": 'export GITHUB_API_KEY="$(security find-generic-password -a "$USER" -s "github-o-brien-id-bung-x" -w)"\n'
+        'export LITELLM_PROXY_API_BASE="https://llm.example:4000"',
+    }
+    for place, text in wanted.items():
+        await page.get_by_role("radio", name=place).check()
+        await expect(page.locator("#keeping pre").nth(1)).to_have_text(text)
+    assert "gh secret set GH_API_KEY" not in await page.locator("#keeping").inner_text()
+    await page.get_by_role("radio", name="GitHub Actions").check()
+    await expect(page.locator("#keeping pre").first).to_have_text("gh secret set GH_API_KEY")
+
+
+async def test_a_browser_that_does_not_let_the_page_copy(desk: World, page: Page) -> None:
+    """A command is selected instead; a line with the key is not laid open for it."""
+    await page.add_init_script("Object.defineProperty(navigator, 'clipboard', {value: undefined})")
+    await open_signed_in(page, await desk.link())
+    await page.get_by_role("button", name="Show the key").click()
+    await page.get_by_role("button", name="Copy the commands").click()
+    await expect(page.locator("#kept")).to_contain_text("It is selected")
+    assert "check-ignore" in await page.evaluate("getSelection().toString()")
+    await page.get_by_role("button", name="Copy the line, with the key").click()
+    await expect(page.locator("#kept")).to_contain_text("Copy the key from above")
+    assert VALUE not in await page.locator("#keeping").inner_text()

@@ -14,7 +14,7 @@ from bot.desk.envelope import base64url
 from bot.desk.model import Actor, Grant, Key
 from bot.desk.states import GrantState, KeyState
 from tests.desk.test_vault import VECTORS, place, raw, vault
-from tests.flows.browsing import Browser
+from tests.flows.browsing import Browser, split
 from tests.web.test_browser import browser, heading, open_signed_in, page
 from tests.web.world import TEAM, World
 
@@ -76,6 +76,8 @@ async def test_a_depositor_brings_a_key_and_its_holder_alone_opens_it(desk_on_ea
         assert VALUE.encode() not in stored.sealed
         handover = await desk.pick_up(await grant_of(desk, key))
         await ben.sign_in("U0BEN")
+        looked = (await ben.post(f"/api/links/{split(handover.url)[0]}/look", {})).json()["about"]
+        assert (looked["provider"], looked["project"], looked["variable"]) == ("Mapbox", None, "MAPBOX_API_KEY")
         assert await ben.reveal(handover.url) == VALUE
     assert (await desk.key(key)).state is KeyState.LIVE
     assert (await grant_of(desk, key)).state is GrantState.ACTIVE

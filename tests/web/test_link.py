@@ -27,6 +27,8 @@ async def test_the_holder_reveals_their_key(desk: World) -> None:
             "project": "search-prod",
             "permission": "Chat completions",
             "fingerprint": "exa…wxyz",
+            "variable": "OPENAI_API_KEY",
+            "beside": {},
             "expires_at": looked["about"]["expires_at"],
         }
         assert await ben.reveal(url) == VALUE

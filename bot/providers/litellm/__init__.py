@@ -29,6 +29,7 @@ from bot.desk.offer import (
     AppliedLimit,
     Basis,
     Enforcer,
+    Environment,
     KeyStatus,
     LimitKind,
     Permission,
@@ -82,6 +83,7 @@ class LiteLLM(Provider):
         self, *, master_key: SecretStr, base_url: str, clock: Clock, call_seconds: float = CALL_SECONDS
     ) -> None:
         self._clock = clock
+        self._base_url = base_url
         self._calls = Calls(
             wire.VENDOR, credential=master_key, base_url=base_url, call_seconds=call_seconds, refused=wire.refused
         )
@@ -108,6 +110,10 @@ class LiteLLM(Provider):
         some = ", ".join(team.team_alias or team.team_id for team in found[:5])
         more = f" and {len(found) - 5} more" if len(found) > 5 else ""
         return Probe(self.abilities, f"LiteLLM accepts the master key. Teams: {some or 'none'}{more}.")
+
+    def environment(self, project: str) -> Environment:
+        """As LiteLLM's library calls it for models of a proxy. docs.litellm.ai/docs/providers/litellm_proxy"""
+        return Environment("LITELLM_PROXY_API_KEY", (("LITELLM_PROXY_API_BASE", self._base_url),))
 
     async def projects(self) -> Sequence[Project]:
         """The teams, and at the end "no team"; asked anew after a minute, and once for all who ask at the same time."""

@@ -2,6 +2,7 @@
 
 import * as desk from "./desk.js";
 import { accessToken, fromBase64url, open } from "./envelope.js";
+import { keep } from "./keeping.js";
 import { forgetSeed, readLink } from "./seed.js";
 import { $, busy, headed, message as show, rows, view as seen } from "./sections.js";
 import { present } from "./shown.js";
@@ -60,7 +61,8 @@ async function showKey() {
     const sealed = await desk.link(id, "claim", { token });
     const key = await open(fromBase64url(sealed.envelope), seed, sealed.context);
     describe(sealed.about);
-    removeKey = present(key, (text) => ($("status").textContent = text));
+    const removals = [present(key, (text) => ($("status").textContent = text)), keep(key, sealed.about)];
+    removeKey = () => removals.forEach((remove) => remove());
     view("shown");
     const until = soon.format(new Date(sealed.lease_until));
     $("confirm").onclick = (event) => busy(event.currentTarget, "Trying…", () => confirm(token, until));
@@ -136,7 +138,7 @@ function view(name) {
 
 function describe(about) {
   const facts = [
-    ["For", `${about.provider}, ${about.project}`],
+    ["For", about.project ? `${about.provider}, ${about.project}` : about.provider],
     ["May use", about.permission],
     ["Works until", about.expires_at && when.format(new Date(about.expires_at))],
     ["Fingerprint", about.fingerprint],

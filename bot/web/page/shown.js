@@ -1,7 +1,8 @@
 // A key on the page: shown, hidden, copied. Hidden means out of the document; the tab alone remembers it.
 
+import { copy } from "./clipboard.js";
+
 const HIDE_AFTER = 2 * 60 * 1000;
-const CLEAR_AFTER = 60 * 1000;
 
 const value = document.getElementById("value");
 const hideButton = document.getElementById("hide");
@@ -36,36 +37,19 @@ export function present(key, say) {
   }
 
   hideButton.onclick = () => (hidden ? show() : hide());
-  copyButton.onclick = async () => {
-    try {
-      await navigator.clipboard.writeText(key);
-    } catch {
-      show();
-      getSelection().selectAllChildren(value);
-      say("This browser does not let the page copy. The key is selected: copy it with your keyboard.");
-      return;
-    }
-    say("Copied. In a minute the clipboard is cleared, where the browser lets this page do so.");
-    setTimeout(clearOrWait, CLEAR_AFTER);
-  };
+  copyButton.onclick = () =>
+    copy(key, {
+      secret: true,
+      say,
+      instead() {
+        show();
+        getSelection().selectAllChildren(value);
+        return "This browser does not let the page copy. The key is selected: copy it with your keyboard.";
+      },
+    });
   // A tab that is left may be kept alive by the browser, and shown again by its Back button.
   addEventListener("pagehide", hide);
   show();
-
-  // Browsers let only the page that is looked at write to the clipboard.
-  function clearOrWait() {
-    if (document.hasFocus()) clear();
-    else addEventListener("focus", clear, { once: true });
-  }
-
-  async function clear() {
-    try {
-      await navigator.clipboard.writeText("");
-      say("The clipboard is cleared.");
-    } catch {
-      say("This browser does not let the page clear the clipboard. Copy something else over it.");
-    }
-  }
 
   return function remove() {
     removeEventListener("pagehide", hide);

@@ -30,10 +30,9 @@ from bot.desk import audit
 from bot.desk.assembly import assemble
 from bot.desk.deposits import rewrap
 from bot.desk.errors import KekFlaw, PolicyFlaw, Unavailable
-from bot.desk.linting import lint_people
+from bot.desk.linting import kinds, lint_people
 from bot.desk.linting import load as load_policy
-from bot.desk.linting import read as read_policy
-from bot.desk.policy import Policy, PolicyFile
+from bot.desk.policy import DepositKind, Policy
 from bot.desk.ports import Clock, Provider
 from bot.desk.providers import mints
 from bot.desk.sweeps import Sweeps
@@ -81,7 +80,7 @@ async def running(settings: Settings, *, clock: Clock = now) -> AsyncIterator[Se
         text = _policy_text(settings)
         vendors = {
             **providers.build(settings, clock),
-            **deposit.from_policy(_policy_file(settings, text).deposit),
+            **deposit.from_policy(_kinds(settings, text)),
         }
         for vendor in vendors.values():
             stack.push_async_callback(vendor.aclose)
@@ -151,9 +150,9 @@ def _policy_text(settings: Settings) -> str:
         raise CannotStart(f"{file} (POLICY_FILE) cannot be read. Mend: {mend}.") from None
 
 
-def _policy_file(settings: Settings, text: str) -> PolicyFile:
+def _kinds(settings: Settings, text: str) -> Sequence[DepositKind]:
     try:
-        return read_policy(text, source=str(settings.policy_file))
+        return kinds(text, source=str(settings.policy_file))
     except PolicyFlaw as flaw:
         raise CannotStart(str(flaw)) from None
 

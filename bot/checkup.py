@@ -14,9 +14,8 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot import kek, providers
 from bot import slack as skin
 from bot.desk.errors import KekFlaw, PolicyFlaw, Unavailable
-from bot.desk.linting import lint_people
+from bot.desk.linting import kinds, lint_people
 from bot.desk.linting import load as load_policy
-from bot.desk.linting import read as read_policy
 from bot.desk.providers import mints
 from bot.desk.vault import Vault
 from bot.providers import deposit
@@ -80,10 +79,10 @@ async def _findings(settings: Settings) -> AsyncIterator[Finding]:
         yield await _public_url(http, settings)
     yield await _database(settings.database_url.get_secret_value())
     try:
-        kinds = read_policy(settings.policy_file.read_text(encoding="utf-8")).deposit
+        brought = kinds(settings.policy_file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, PolicyFlaw):
-        kinds = ()  # what is wrong with the policy is said below
-    vendors = {**providers.build(settings, lambda: datetime.now(UTC)), **deposit.from_policy(kinds)}
+        brought = ()  # what is wrong with the policy is said below
+    vendors = {**providers.build(settings, lambda: datetime.now(UTC)), **deposit.from_policy(brought)}
     if not vendors:
         yield Finding(False, "providers: none is set up. Mend: set OPENAI_ADMIN_KEY")
     for name, vendor in vendors.items():

@@ -4,7 +4,9 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -12,59 +14,98 @@ from bot.desk.door import unwelcome
 from bot.desk.errors import PolicyFlaw
 from bot.desk.model import Actor
 from bot.desk.offer import Permission
-from bot.desk.policy import ANY, DEPOSIT, EVERYONE, MANAGER, Policy, PolicyFile, Rule, parse_duration
+from bot.desk.policy import ANY, DEPOSIT, EVERYONE, MANAGER, DepositKind, Policy, PolicyFile, Rule, parse_duration
 from bot.desk.ports import Directory
+
+Table = TypeVar("Table", Rule, DepositKind)
+
+Place = tuple[str | int, ...]
+Flaws = Iterator[tuple[Place, str]]
+"""Each where it is, as a path of keys and numbers, and with its mend."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pieces:
+    """What of a file can be read, piece by piece, each table with its number in the file."""
+
+    rules: Mapping[int, Rule]
+    kinds: Mapping[int, DepositKind]
+    manager_field: str | None
 
 
 def load(text: str, *, permissions: Mapping[str, Sequence[Permission]], source: str = "policy.toml") -> Policy:
     """Reads a policy and lints it. `permissions` says which presets each provider has.
 
-    Raises `PolicyFlaw` with one line for each flaw, which names the line in the file and the mend.
+    Raises `PolicyFlaw` with one line for each flaw, which names the line in the file and the mend. What cannot be read
+    keeps no other flaw from being told.
     """
-    file = read(text, source=source)
-    flaws = list(_unsatisfiable(file, permissions))
-    if flaws:
-        raise PolicyFlaw("\n".join(f"{source} line {line_of(text, where)}: {what}" for where, what in flaws))
+    raw = _toml(text, source)
+    file, flaws = None, list[tuple[Place, str]]()
+    try:
+        file = PolicyFile.model_validate(raw)
+    except ValidationError as error:
+        flaws += _unreadable(error)
+    flaws += _unsatisfiable(_pieces(raw), permissions)
+    if flaws or file is None:
+        lines = sorted({(line_of(text, where), what) for where, what in flaws})
+        raise PolicyFlaw("\n".join(f"{source} line {line}: {what}" for line, what in lines))
     return Policy(file)
 
 
-def read(text: str, *, source: str = "policy.toml") -> PolicyFile:
-    """What the file says, each thing for itself; whether it fits together is `load`'s to say. Raises `PolicyFlaw`."""
+def kinds(text: str, *, source: str = "policy.toml") -> Sequence[DepositKind]:
+    """The kinds of keys that people bring, those that can be read; the others' flaws are `load`'s to tell.
+
+    Raises `PolicyFlaw` for what is no TOML.
+    """
+    return tuple(_pieces(_toml(text, source)).kinds.values())
+
+
+def _toml(text: str, source: str) -> Mapping[str, Any]:
     try:
-        raw = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise PolicyFlaw(f"{source}: not TOML: {error}. Mend: compare the line with policy.example.toml.") from None
-    try:
-        return PolicyFile.model_validate(raw)
-    except ValidationError as error:
-        found = error.errors(include_input=False)
-        # Pydantic calls a list too short, too, when its items are wrong: the items' own flaws say it better.
-        flawed = {flaw["loc"][:depth] for flaw in found for depth in range(len(flaw["loc"]))}
-        lines = [
-            f"{source} line {line_of(text, flaw['loc'])}: {_mend(flaw)}"
-            for flaw in found
-            if not (flaw["type"] == "too_short" and flaw["loc"] in flawed)
-        ]
-        raise PolicyFlaw("\n".join(lines)) from None
 
 
-Place = tuple[str | int, ...]
+def _pieces(raw: Mapping[str, Any]) -> _Pieces:
+    field = raw.get("manager_field")
+    # One that cannot be read is a flaw for itself; that there is none is another's.
+    return _Pieces(
+        _sound(Rule, raw.get("rule")), _sound(DepositKind, raw.get("deposit")), None if field is None else str(field)
+    )
 
 
-def _unsatisfiable(file: PolicyFile, permissions: Mapping[str, Sequence[Permission]]) -> Iterator[tuple[Place, str]]:
+def _sound(kind: type[Table], tables: object) -> Mapping[int, Table]:
+    read: dict[int, Table] = {}
+    for number, table in enumerate(tables if isinstance(tables, list) else ()):
+        with suppress(ValidationError):
+            read[number] = kind.model_validate(table)
+    return read
+
+
+def _unreadable(error: ValidationError) -> Flaws:
+    found = error.errors(include_input=False)
+    # Pydantic calls a list too short, too, when its items are wrong: the items' own flaws say it better.
+    flawed = {flaw["loc"][:depth] for flaw in found for depth in range(len(flaw["loc"]))}
+    for flaw in found:
+        if not (flaw["type"] == "too_short" and flaw["loc"] in flawed):
+            yield flaw["loc"], _mend(flaw)
+
+
+def _unsatisfiable(pieces: _Pieces, permissions: Mapping[str, Sequence[Permission]]) -> Flaws:
     """What the rules say that nobody could ever use, each with its place and mend."""
-    for number, rule in enumerate(file.rule):
+    for number, rule in pieces.rules.items():
         flaws = [
             *_unknown_names(rule, permissions),
-            *_unknown_kinds(rule, file),
-            *_nobody_to_ask(rule, file),
+            *_unknown_kinds(rule, pieces),
+            *_nobody_to_ask(rule, pieces),
             *_nobody_to_bring(rule),
             *_defaults_above(rule),
-            *_never_reached(rule, file.rule[:number]),
+            *_never_reached(rule, [other for at, other in pieces.rules.items() if at < number]),
         ]
         for key, what in flaws:
             yield ("rule", number, key), what
-    yield from _twice(file)
+    yield from _twice(pieces)
 
 
 def _unknown_names(rule: Rule, permissions: Mapping[str, Sequence[Permission]]) -> Iterator[tuple[str, str]]:
@@ -79,17 +120,17 @@ def _unknown_names(rule: Rule, permissions: Mapping[str, Sequence[Permission]]) 
             yield "permissions", f"{rule.provider} has no permission preset {name!r}. {mend}"
 
 
-def _unknown_kinds(rule: Rule, file: PolicyFile) -> Iterator[tuple[str, str]]:
-    known = [kind.id for kind in file.deposit]
+def _unknown_kinds(rule: Rule, pieces: _Pieces) -> Iterator[tuple[str, str]]:
+    known = [kind.id for kind in pieces.kinds.values()]
     for name in rule.projects if rule.provider == DEPOSIT else ():
         if name != ANY and name not in known:
             mend = f"Mend: of {', '.join(known)}, or *." if known else "Mend: add one."
             yield "projects", f"no [[deposit]] table has the id {name!r}. {mend}"
 
 
-def _twice(file: PolicyFile) -> Iterator[tuple[Place, str]]:
-    for number, kind in enumerate(file.deposit):
-        earlier = file.deposit[:number]
+def _twice(pieces: _Pieces) -> Flaws:
+    for number, kind in pieces.kinds.items():
+        earlier = [other for at, other in pieces.kinds.items() if at < number]
         if any(kind.id == other.id for other in earlier):
             yield ("deposit", number, "id"), f"two deposits have the id {kind.id!r}. Mend: give each its own."
         if any(kind.name.casefold() == other.name.casefold() for other in earlier):
@@ -105,8 +146,8 @@ def _nobody_to_bring(rule: Rule) -> Iterator[tuple[str, str]]:
         yield "depositors", "only the holder could bring the key. Mend: name another; nobody brings their own key."
 
 
-def _nobody_to_ask(rule: Rule, file: PolicyFile) -> Iterator[tuple[str, str]]:
-    if MANAGER in rule.approvers and file.manager_field is None:
+def _nobody_to_ask(rule: Rule, pieces: _Pieces) -> Iterator[tuple[str, str]]:
+    if MANAGER in rule.approvers and pieces.manager_field is None:
         mend = "Mend: set manager_field to the id (Xf…) of that profile field, or name other approvers."
         yield "approvers", f'"manager" needs the profile field that names them. {mend}'
     approvers = set(rule.approvers)

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 from bot.desk.ids import new_id
-from bot.desk.linting import read
+from bot.desk.linting import kinds
 from bot.desk.model import Actor, Draft, Grant, Handover, Key, Ruling, Scope, Secret, Session, Story
 from bot.desk.offer import Ability, AppliedLimit, KeyStatus, Making, Permission, Probe, Project, ProviderKey
 from bot.desk.ports import Provider
@@ -136,7 +136,7 @@ class Depositing(World):
     def __init__(self, store: SqlStore, *, beside: "Depositing | None" = None, console: bool = True) -> None:
         self.console: Console = beside.console if beside else Console()
         self.keks: Keks = beside.keks if beside else Keks()
-        others = {"console": self.console, **deposit.from_policy(read(POLICY).deposit)}
+        others = {"console": self.console, **deposit.from_policy(kinds(POLICY))}
         if not console:
             del others["console"]
         policy = POLICY + LEADS if console else POLICY

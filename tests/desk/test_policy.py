@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bot.desk.errors import PolicyFlaw
-from bot.desk.linting import lint_people, load
+from bot.desk.linting import kinds, lint_people, load
 from bot.desk.model import Draft, Person, Scope
 from bot.desk.offer import Permission
 from bot.desk.policy import Ask, Facts, Policy, Refuse, parse_duration
@@ -128,6 +128,34 @@ def test_a_flaw_names_line_and_mend(text: str, line: int, says: str) -> None:
     assert f"line {line}" in message
     assert says in message
     assert "Mend" in message or "write" in message or "must" in message
+
+
+def test_all_flaws_are_told_at_once() -> None:
+    """What cannot be read in one rule, what nobody could use in another, and a file's own key: one run names them all, in order."""
+    text = (
+        'version = 1\nchannel = "C0KEYS"\nmanager_field = "Xf0BOSS"\n'
+        + RULE.replace('"7d"', '"7 days"')
+        + WIDE.replace('"openai"', '"openia"')
+        + RULE.replace("small", "late").replace('"responses"', '"response"').replace("= 50", "= -1")
+    )
+    with pytest.raises(PolicyFlaw) as caught:
+        policy(text)
+    told = str(caught.value).splitlines()
+    says = ["unknown key 'channel'", "max_duration", "no provider 'openia'", "max_monthly_budget"]
+    assert len(told) == len(says)
+    for line, what in zip(told, says, strict=True):
+        assert what in line
+    numbers = [int(line.split("line ")[1].split(":")[0]) for line in told]
+    assert numbers == sorted(numbers)
+
+
+def test_what_people_bring_is_known_whatever_else_is_wrong() -> None:
+    """A flaw elsewhere does not make a rule for such keys look as if there were none."""
+    good = '[[deposit]]\nid = "mapbox"\nname = "Mapbox"\ninstructions = "In the account page."\n'
+    text = HEAD + RULE.replace('"7d"', '"7 days"') + good + good.replace("mapbox", "Not an id")
+    assert [kind.id for kind in kinds(text)] == ["mapbox"]
+    with pytest.raises(PolicyFlaw, match="not TOML"):
+        kinds("rule = = 1")
 
 
 class Workspace:

@@ -42,7 +42,7 @@ from sqlalchemy import Engine, and_, create_engine, not_, select
 
 from bot import providers
 from bot.desk import audit, envelope
-from bot.desk.linting import load, read
+from bot.desk.linting import kinds, load
 from bot.desk.model import AccessRequest, Context, Grant, Key, Link, Notice, RoundKind
 from bot.desk.offer import KeyStatus
 from bot.desk.providers import Providers
@@ -1003,7 +1003,7 @@ class Stages:
             desks(servers, mode="http", database_url=url, folder=folder, count=1, prepare=dying, policy=text, **more)
         )
         flow = all_desks.flow
-        vendors = {**providers.build(flow.settings, flow.clock), **deposit.from_policy(read(text).deposit)}
+        vendors = {**providers.build(flow.settings, flow.clock), **deposit.from_policy(kinds(text))}
         for vendor in vendors.values():
             stack.push_async_callback(vendor.aclose)
         browser, other = [await stack.enter_async_context(Browser(flow.settings.public_url)) for _ in range(2)]

@@ -19,7 +19,7 @@ from bot.desk.audit import Entry
 from bot.desk.deposits import Deposits
 from bot.desk.grants import Grants
 from bot.desk.ids import new_id
-from bot.desk.linting import load, read
+from bot.desk.linting import kinds, load
 from bot.desk.model import (
     AccessRequest,
     Actor,
@@ -312,7 +312,7 @@ async def world(
     """A desk, served until the context ends. `public_url`: what it believes its address to be."""
     listener, url = listening()
     clock, people = MovableClock(), People()
-    vendors: dict[str, Provider] = {"openai": Vendor(), **deposit.from_policy(read(POLICY).deposit)}
+    vendors: dict[str, Provider] = {"openai": Vendor(), **deposit.from_policy(kinds(POLICY))}
 
     async def kek() -> Secret:
         return Secret(KEK)

@@ -22,8 +22,8 @@ from bot.desk.errors import (
     ProviderError,
     Superseded,
 )
-from bot.desk.links import LINK_LIVES
 from bot.desk.lessons import heed
+from bot.desk.links import LINK_LIVES
 from bot.desk.model import (
     Actor,
     Cause,

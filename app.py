@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequenc
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import Enum
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
@@ -24,11 +25,12 @@ from slack_sdk.errors import SlackApiError
 from sqlalchemy.exc import OperationalError
 from uvicorn.loops.auto import auto_loop_factory
 
-from bot import checkup, demo, kek, logs, providers, web
+from bot import checkup, demo, kek, logs, providers, sweeping, web
 from bot import slack as skin
 from bot.desk import audit
-from bot.desk.assembly import assemble
+from bot.desk.assembly import Desk, assemble
 from bot.desk.deposits import rewrap
+from bot.desk.due import SweepName
 from bot.desk.errors import KekFlaw, PolicyFlaw, Unavailable
 from bot.desk.linting import kinds, lint_people
 from bot.desk.linting import load as load_policy
@@ -41,7 +43,7 @@ from bot.desk.watch import Watch
 from bot.providers import deposit
 from bot.settings import Settings, SettingsFlaw
 from bot.settings import load as load_settings
-from storage.migrate import upgrade
+from storage.migrate import OldSchema, upgrade
 from storage.store import SqlStore
 
 log = logging.getLogger("keydesk")
@@ -77,44 +79,8 @@ async def running(settings: Settings, *, clock: Clock = now) -> AsyncIterator[Se
     """The whole desk, serving, until the context ends. Raises `CannotStart`."""
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(_listening(settings.host, settings.port))
-        text = _policy_text(settings)
-        vendors = {
-            **providers.build(settings, clock),
-            **deposit.from_policy(_kinds(settings, text)),
-        }
-        for vendor in vendors.values():
-            stack.push_async_callback(vendor.aclose)
-        policy = _policy(settings, text, vendors)
-        keks = await _keks(settings, policy, vendors)
-        database = settings.database_url.get_secret_value()
-        await asyncio.to_thread(_migrated, database)
-        store = SqlStore.open(database)
-        stack.push_async_callback(store.close)
-
-        session = await stack.enter_async_context(skin.open_session())
-        client = skin.build_client(settings.slack_bot_token, settings.slack_api_url, session=session)
-        team = await _team(client, store)
-        directory = skin.SlackDirectory(client=client, team=team, clock=clock)
-        notifier = skin.SlackNotifier(client=client, team=team)
-        try:
-            await lint_people(policy, directory=directory, team=team, text=text, source=str(settings.policy_file))
-        except (PolicyFlaw, Unavailable) as flaw:
-            # People leave, and Slack has bad days: neither may keep keys from being revoked in time.
-            for line in str(flaw).splitlines():
-                log.warning("policy: %s", line)
-
-        desk = assemble(
-            store=store,
-            directory=directory,
-            notifier=notifier,
-            line=skin.SlackLine(client=client, team=team),
-            policy=policy,
-            providers=vendors,
-            clock=clock,
-            random=os.urandom,
-            public_url=settings.public_url,
-            kek=keks,
-        )
+        parts = await _put_together(stack, settings, clock)
+        desk, store, client, team, notifier = parts.desk, parts.store, parts.client, parts.team, parts.notifier
         slack_app = skin.build_app(client=client, signing_secret=settings.slack_signing_secret)
         background = skin.register(slack_app, desk=desk, notifier=notifier, team=team)
         pages = web.build(
@@ -139,6 +105,90 @@ async def running(settings: Settings, *, clock: Clock = now) -> AsyncIterator[Se
             await stack.enter_async_context(_connected(slack_app, app_token, needed=client.refused is None))
         stack.enter_context(_metronome(desk.watch.sweeps))
         yield Serving(team=team, url=settings.public_url, store=store, watch=desk.watch)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """A desk that is put together and does nothing yet, and what serving it takes."""
+
+    desk: Desk
+    store: SqlStore
+    client: skin.SlackClient
+    team: str
+    notifier: skin.SlackNotifier
+
+
+class _For(Enum):
+    """What a desk is put together for."""
+
+    SERVING = "serving"  # its database is brought to the newest schema
+    A_PASS = "a pass"  # beside desks that serve: their database is theirs to change
+    LOOKING = "looking"  # it asks neither Slack nor the providers
+
+
+async def _put_together(
+    stack: AsyncExitStack, settings: Settings, clock: Clock, purpose: _For = _For.SERVING
+) -> _Parts:
+    """A desk by these settings. What it holds is given back with the stack. Raises `CannotStart`."""
+    text = _policy_text(settings)
+    vendors = {
+        **providers.build(settings, clock),
+        **deposit.from_policy(_kinds(settings, text)),
+    }
+    for vendor in vendors.values():
+        stack.push_async_callback(vendor.aclose)
+    policy = _policy(settings, text, vendors)
+    keks = await _keks(settings, policy, vendors)
+    store = await _store(stack, settings, migrates=purpose is _For.SERVING)
+
+    session = await stack.enter_async_context(skin.open_session())
+    client = skin.build_client(settings.slack_bot_token, settings.slack_api_url, session=session)
+    team = "" if purpose is _For.LOOKING else await _team(client, store)
+    directory = skin.SlackDirectory(client=client, team=team, clock=clock)
+    notifier = skin.SlackNotifier(client=client, team=team)
+    if team:
+        await _look_at_people(settings, policy, text, directory, team)
+    desk = assemble(
+        store=store,
+        directory=directory,
+        notifier=notifier,
+        line=skin.SlackLine(client=client, team=team),
+        policy=policy,
+        providers=vendors,
+        clock=clock,
+        random=os.urandom,
+        public_url=settings.public_url,
+        kek=keks,
+    )
+    return _Parts(desk, store, client, team, notifier)
+
+
+async def _store(stack: AsyncExitStack, settings: Settings, *, migrates: bool) -> SqlStore:
+    """The store, on a database of the newest schema; brought to it, or refused where it is not."""
+    database = settings.database_url.get_secret_value()
+    if migrates:
+        await asyncio.to_thread(_migrated, database)
+    elif database.startswith("sqlite:") and not Path(database.removeprefix("sqlite:///")).exists():
+        raise CannotStart("there is no such database (DATABASE_URL). Mend: set it to the one that your desk uses.")
+    store = SqlStore.open(database)
+    stack.push_async_callback(store.close)
+    if not migrates:
+        try:
+            await store.ping()
+        except OldSchema as old:
+            raise CannotStart(f"the database (DATABASE_URL): {old}. Mend: `python app.py migrate`.") from None
+    return store
+
+
+async def _look_at_people(
+    settings: Settings, policy: Policy, text: str, directory: skin.SlackDirectory, team: str
+) -> None:
+    try:
+        await lint_people(policy, directory=directory, team=team, text=text, source=str(settings.policy_file))
+    except (PolicyFlaw, Unavailable) as flaw:
+        # People leave, and Slack has bad days: neither may keep keys from being revoked in time.
+        for line in str(flaw).splitlines():
+            log.warning("policy: %s", line)
 
 
 def _policy_text(settings: Settings) -> str:
@@ -400,6 +450,18 @@ async def _audit_verify() -> int:
     return 1 if failed else 0
 
 
+async def _sweep(named: str | None, *, dry_run: bool) -> int:
+    settings = load_settings()
+    logs.to_stderr(settings.log_level, settings.log_format)
+    async with AsyncExitStack() as stack:
+        parts = await _put_together(stack, settings, now, _For.LOOKING if dry_run else _For.A_PASS)
+        sweeps = parts.desk.watch.sweeps
+        names = [SweepName(named)] if named else list(sweeps)
+        if dry_run:
+            return await sweeping.dry_run(print, sweeps, names, now())
+        return await sweeping.run(print, sweeps, names)
+
+
 async def _keys_rotate() -> int:
     settings = load_settings()
     store = SqlStore.open(settings.database_url.get_secret_value())
@@ -442,6 +504,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         dest="keys_command", required=True, metavar="COMMAND"
     )
     key_commands.add_parser("rotate", help="wrap every deposit anew by the first KEK, while desks serve")
+    one_pass = commands.add_parser("sweep", help="make one pass of a sweep, or say what it would do")
+    one_pass.add_argument(
+        "name",
+        nargs="?",
+        choices=[name.value for name in SweepName],
+        metavar="NAME",
+        help=f"{', '.join(SweepName)}; all",
+    )
+    one_pass.add_argument("--dry-run", action="store_true", help="change nothing, ask nobody: list what is due")
     commands.add_parser("migrate", help="bring the database to the newest schema")
     chosen = parser.parse_args(arguments)
     try:
@@ -454,6 +525,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return asyncio.run(checkup.report(print))
             case "audit":
                 return asyncio.run(_audit_verify())
+            case "sweep":
+                return serve(_sweep(chosen.name, dry_run=chosen.dry_run))
             case "keys":
                 return asyncio.run(_keys_rotate())
             case _:

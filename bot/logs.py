@@ -12,6 +12,7 @@ Form = Literal["text", "json"]
 TEXT = "%(asctime)s %(levelname)s %(name)s [%(reference)s]: %(message)s"
 CHATTY = (
     "aiohttp",
+    "alembic",  # two lines at every look whether the schema is the newest
     "apscheduler",
     "asyncio",
     "authlib",

@@ -58,7 +58,7 @@ def test_every_command_is_documented() -> None:
     """What `app.py --help` lists, docs/operating.md explains."""
     told = subprocess.run([sys.executable, "app.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
     commands = re.findall(r"^    ([a-z]+) ", told.stdout, flags=re.MULTILINE)
-    assert commands == ["run", "demo", "check", "audit", "keys", "migrate"]
+    assert commands == ["run", "demo", "check", "audit", "keys", "sweep", "migrate"]
     for command in commands:
         assert f"`app.py {command}" in DOCS["operating.md"], command
 

@@ -2,13 +2,17 @@
 
 import asyncio
 import os
+import re
+import shutil
 import sqlite3
 import sys
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from bot import checkup
+from bot.desk.due import SweepName
 from bot.settings import load
 from sandbox.client import Sandbox
 from sandbox.server import Running
@@ -106,3 +110,47 @@ async def test_audit_verify_names_the_first_entry_that_does_not_fit(servers: Run
     status, said = await command("audit", "verify", **environment)
     assert status == 1
     assert "WRONG team T0ACME: entry 1 was altered" in said
+
+
+async def test_sweep_says_what_it_would_do_and_does_it(servers: Running, tmp_path: Path, migrated_file: Path) -> None:
+    """A link lapsed while no desk was up: a dry run lists it and touches nothing; a pass closes it, another kills its key."""
+    database = Path(shutil.copy(migrated_file, tmp_path / "desk.db"))
+    settings = settings_for(servers, mode="http", database_url=f"sqlite:///{database}", folder=tmp_path)
+    async with world(servers, settings) as flow:
+        await flow.picked_up()
+    with sqlite3.connect(database) as db:
+        db.execute("UPDATE links SET expires_at = datetime('now', '-3 minutes') || '.000000'")
+    db.close()
+    environment = {
+        name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        for name, value in settings
+        if value is not None
+    }
+    async with Sandbox(servers.base_url) as sandbox:
+        asked, stands = len((await sandbox.record())["calls"]), database.read_bytes()
+        status, said = await command("sweep", "--dry-run", **environment)
+        assert status == 0, said
+        for name in SweepName:
+            assert f"\n{name}: " in f"\n{said}"
+        assert re.search(
+            r"WHAT +WHICH +WHOSE +DUE SINCE +TRIED\n +close the open link  \S+  U0BEN .*, 3 minutes ago\n", said
+        )
+        status, said = await command("sweep", "retire", "--dry-run", **environment)
+        assert said.splitlines()[1:] == ["  nothing is due"]
+        assert (len((await sandbox.record())["calls"]), database.read_bytes()) == (asked, stands)
+        assert len(await sandbox.openai_keys()) == 1
+        status, said = await command("sweep", "reconcile", **environment)
+        assert (status, said.startswith("ok    reconcile: 1 handled in ")) == (0, True), said
+        status, said = await command("sweep", "retire", "--dry-run", **environment)
+        assert re.search(r"\n +revoke  k_\w+ +U0BEN .*, just now\n", said), said
+        status, said = await command("sweep", "retire", **environment)
+        assert status == 0, said
+        assert await sandbox.openai_keys() == []
+
+
+async def test_sweep_names_what_there_is(tmp_path: Path) -> None:
+    """An unknown name is answered with the names."""
+    status, said = await command("sweep", "everything", CWD=str(tmp_path))
+    assert status == 2
+    assert "'everything'" in said
+    assert not [name for name in SweepName if name not in said]

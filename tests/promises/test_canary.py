@@ -683,7 +683,7 @@ async def test_commands_and_starts_with_wrong_settings(tmp_path: Path, migrated_
         each = [{**right, name: value} for name, values in wrong.items() for value in values]
         every = {**right, **{name: values[0] for name, values in wrong.items() if name != "LOG_LEVEL"}}
         runs = [
-            *((words, right) for words in (["check"], ["audit", "verify"], ["migrate"])),
+            *((words, right) for words in (["check"], ["audit", "verify"], ["migrate"], ["sweep"])),
             *((words, every) for words in (["check"], ["run"])),
             *((["check"], environment) for environment in each),
             *((words, {**right, "DATABASE_URL": nowhere}) for words in (["audit", "verify"], ["migrate"], ["run"])),
@@ -696,8 +696,8 @@ async def test_commands_and_starts_with_wrong_settings(tmp_path: Path, migrated_
             children.append(child)
         for child in children:
             await asyncio.to_thread(child.join, 60)
-        assert [child.exitcode for child in children[:3]] == [0, 0, 0]
-        assert not [child.exitcode for child in children[3:] if child.exitcode not in (1, 2)]
+        assert [child.exitcode for child in children[:4]] == [0, 0, 0, 0]
+        assert not [child.exitcode for child in children[4:] if child.exitcode not in (1, 2)]
         for number in range(len(runs)):
             assert (tmp_path / f"command-{number}.log").read_text(), runs[number]
         assert await watch.leaks(running.flow.sandbox) == {}

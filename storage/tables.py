@@ -165,6 +165,7 @@ class KeyRow(SQLModel, table=True):
     due_at: datetime | None = _time(optional=True)
     attempts: int = 0
     meter: str | None = None
+    paused_by: str | None = None
 
 
 class LinkRow(SQLModel, table=True):
@@ -246,6 +247,33 @@ class UsageHourRow(SQLModel, table=True):
     requests: int = Field(sa_type=BigInteger)
     tokens: int = Field(sa_type=BigInteger)
     cost_micros: int = Field(sa_type=BigInteger)
+
+
+class IncidentRow(SQLModel, table=True):
+    """Unusual use of a grant's keys."""
+
+    __tablename__ = "incidents"
+    __table_args__ = (
+        ForeignKeyConstraint(["team", "grant_id"], ["grants.team", "grants.id"]),
+        Index("incidents_of", "team", "grant_id", "opened_at"),
+        Index(
+            "incidents_open",
+            "team",
+            "grant_id",
+            unique=True,
+            sqlite_where=text("closed_at IS NULL"),
+            postgresql_where=text("closed_at IS NULL"),
+        ),
+    )
+    team: str = Field(primary_key=True)
+    id: str = Field(primary_key=True)
+    grant_id: str
+    opened_at: datetime = _time()
+    seen_at: datetime = _time()
+    findings: list[dict[str, Any]] = Field(sa_type=JSON)
+    closed_at: datetime | None = _time(optional=True)
+    answer: str | None = None
+    answered_by: str | None = None
 
 
 class RoundRow(SQLModel, table=True):

@@ -9,12 +9,13 @@ from bot.desk.budgets import Budgets
 from bot.desk.deposits import Deposits
 from bot.desk.door import Door
 from bot.desk.grants import Grants
+from bot.desk.incidents import Incidents
 from bot.desk.installation import Installation
 from bot.desk.inventory import Inventory
 from bot.desk.invitations import Invitations
 from bot.desk.leaving import Leaving
 from bot.desk.links import Links
-from bot.desk.model import RoundKind
+from bot.desk.model import RoundKind, TimerKind
 from bot.desk.overview import Overview
 from bot.desk.policy import Policy
 from bot.desk.ports import Clock, Directory, Line, Notifier, Provider, Random, Store
@@ -41,6 +42,7 @@ class Desk:
     links: Links
     revoking: Revoking
     switching: Switching
+    incidents: Incidents
     usage: UsageDesk
     leaving: Leaving
     installation: Installation
@@ -123,7 +125,23 @@ def assemble(
     invitations = Invitations(store=store, providers=known, directory=directory, bell=bell, clock=clock)
     leaving = Leaving(store=store, directory=directory, grants=grants, bell=bell, clock=clock)
     installation = Installation(store=store, line=line, bell=bell, clock=clock)
-    timers = Timers(store=store, bell=bell, clock=clock, handlers={})
+    incidents = Incidents(
+        store=store,
+        directory=directory,
+        door=door,
+        approvers=approvers,
+        providers=known,
+        switching=switching,
+        bell=bell,
+        clock=clock,
+        random=random,
+    )
+    timers = Timers(
+        store=store,
+        bell=bell,
+        clock=clock,
+        handlers={TimerKind.UNUSUAL: incidents.look, TimerKind.QUIET: incidents.become_quiet},
+    )
     watch = Watch(
         store=store,
         providers=known,
@@ -142,4 +160,6 @@ def assemble(
         random=random,
         heard=heard,
     )
-    return Desk(known, requests, deposits, grants, links, revoking, switching, usage, leaving, installation, watch)
+    return Desk(
+        known, requests, deposits, grants, links, revoking, switching, incidents, usage, leaving, installation, watch
+    )

@@ -95,4 +95,4 @@ class Budgets:
 
     def begin_anew(self, tx: Transaction, key: Key, now: datetime) -> None:
         """A month is over: a key that its budget had switched off goes on. Raises `Superseded` when it moved on."""
-        self._switching.ask_on(tx, key, now, by=Actor.system(key.team).id)
+        self._switching.month_over(tx, key, now)

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import NoReturn
 
 from bot.desk.due import SweepName, SweepState
+from bot.desk.findings import Finding
 from bot.desk.offer import AppliedLimit, Basis, Environment, Making
 from bot.desk.states import GrantState, KeyState, LinkState, RequestState
 
@@ -190,7 +191,7 @@ class Key:
 
     `handle` is what the provider revokes by, or what was found by the marker; None while nothing is known. `intended_at` is when
     the intention was stored. `due_at` is when the desk next acts on it at the provider, `attempts` how often it tried.
-    `meter` is the id that its usage is reported under.
+    `meter` is the id that its usage is reported under, `paused_by` who had it switched off until somebody wants it on.
     """
 
     team: str
@@ -207,6 +208,7 @@ class Key:
     due_at: datetime | None = None
     attempts: int = 0
     meter: str | None = None
+    paused_by: str | None = None
 
     @property
     def mint_ended(self) -> bool:
@@ -272,6 +274,8 @@ class NoticeKind(StrEnum):
     STUCK = "stuck"  # to whoever can see to it: a key that fails to be revoked
     BUDGET = "budget"  # to the holder: how much of a month's budget is used, and what follows
     OVERSPENT = "overspent"  # to who approved: a month's budget is used up, and what follows
+    UNUSUAL = "unusual"  # to the holder: their key is used as it never was
+    SUSPECTED = "suspected"  # to who approved: the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,6 +315,33 @@ class Spending:
     as_of: datetime
 
 
+class Answer(StrEnum):
+    """How an incident was closed."""
+
+    MINE = "mine"  # somebody said that it was theirs
+    PAUSED = "paused"  # somebody had the key switched off
+    QUIET = "quiet"  # nobody answered, and nothing unusual came after it
+    OVER = "over"  # its grant ended
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """Unusual use of a grant's keys, told once; open until it is answered, or quiet for a while.
+
+    `seen_at` is until when use was unusual. Of each kind, and of each new model, `findings` holds the most of it.
+    """
+
+    team: str
+    id: str
+    grant_id: str
+    opened_at: datetime
+    seen_at: datetime
+    findings: tuple[Finding, ...]
+    closed_at: datetime | None = None
+    answer: Answer | None = None
+    answered_by: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Story:
     """All that a message or view about one request may tell: the ask, who decided, and how far the grant is.
@@ -331,6 +362,8 @@ class Story:
     stuck: tuple[Key, ...] = ()  # keys of it that keep failing to be revoked
     environment: Environment = field(default_factory=Environment)
     spending: Spending | None = None  # of the last month in which anything was used
+    incident: Incident | None = None  # the newest
+    pausable: bool = False  # whether the provider can switch a key off and on
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,6 +386,8 @@ class TimerKind(StrEnum):
     DECISION = "decision"  # a request: nobody decided on it yet
     PICK_UP = "pick_up"  # a grant: its holder did not pick up yet
     DEPOSIT = "deposit"  # a key: nobody brought it yet
+    UNUSUAL = "unusual"  # a grant: whether its keys are used as they never were
+    QUIET = "quiet"  # an incident: whether it is over, as nobody answered it
     HOLDERS = "holders"  # a team: whether its holders are still members
 
 

@@ -18,10 +18,12 @@ from bot.desk.model import (
     Grant,
     Home,
     HourUse,
+    Incident,
     Key,
     Link,
     Minted,
     Notice,
+    NoticeKind,
     Outsiders,
     Person,
     ProviderState,
@@ -48,6 +50,7 @@ from bot.desk.offer import (
     Usage,
 )
 from bot.desk.states import GrantState, KeyState, LinkState, RequestState
+from bot.desk.unusual import ModelDay
 
 T = TypeVar("T")
 Moving = TypeVar("Moving", AccessRequest, Grant, Key, Link)
@@ -240,6 +243,26 @@ class Transaction(Protocol):
 
     def hours_of(self, team: str, grant_id: str, since: datetime) -> Sequence[HourUse]:
         """What all keys of the grant together used from that hour on, oldest first; `key_id` is empty."""
+
+    def model_days_of(self, team: str, grant_id: str, since: date) -> Sequence[ModelDay]:
+        """What all keys of the grant together used from that day on, by day and model, oldest first."""
+
+    # Unusual use.
+    def add_incident(self, incident: Incident) -> None:
+        """Stores a new one."""
+
+    def move_incident(self, incident: Incident, **changes: Any) -> Incident:
+        """Changes an incident and returns it as it is now. Raises `Superseded` when it was answered meanwhile."""
+
+    def incident(self, team: str, incident_id: str) -> Incident | None: ...
+    def incidents_of(self, team: str, grant_id: str, limit: int) -> Sequence[Incident]:
+        """The grant's, newest first."""
+
+    def open_incidents(self, team: str, limit: int, *, holder: str | None = None) -> Sequence[Incident]:
+        """Those of active grants, of this holder or of all, that nobody answered yet; newest first."""
+
+    def let_go(self, team: str, about: str, kinds: Sequence[NoticeKind]) -> None:
+        """The messages of these kinds about this request keep what they say from here on."""
 
     def last_used(self, team: str, key_ids: Iterable[str]) -> Mapping[str, datetime]:
         """The last hour in which each of these keys can have been used; without those of which no hour is kept."""

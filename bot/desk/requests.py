@@ -486,6 +486,8 @@ def tell(tx: Transaction, team: str, request_id: str, providers: Providers) -> S
         link=tx.link_of(team, key.id) if key else None,
         limits=providers.limits(request),
         spending=tx.spending(team, grant.id) if grant and key else None,
+        incident=next(iter(tx.incidents_of(team, grant.id, 1)), None) if grant and key else None,
+        pausable=providers.offers(request.draft.scope.provider, Ability.DISABLE),
         making=provider.making(request.draft.scope.project) if provider and not mints(provider) else None,
         by_hand=unknown or not _can(provider, Ability.REVOKE),
         stuck=tuple(one for one in tx.keys_of(team, grant.id) if stuck(one)) if grant and key else (),

@@ -37,28 +37,40 @@ class Switching:
     async def switch_on(self, actor: Actor, grant_id: str) -> Story:
         """An approver lets a key that was switched off go on. Again: nothing more happens.
 
-        Its holder cannot: a budget that its own spender lifts is none. Raises `NotAllowed`, `NotThere`, `Superseded`
-        when the key is being switched off in this moment, or its grant is over.
+        Its holder cannot, unless they paused it themselves: a budget that its own spender lifts is none, and what an
+        approver paused is not theirs to lift. Raises `NotAllowed`, `NotThere`, `Superseded` when the key is being
+        switched off in this moment, or its grant is over.
         """
         await self._door.admit(actor, to=Act.ENABLE_ASKED, subject=grant_id)
         grant, request, decision = await self._store.read(lambda tx: _decided(tx, actor.team, grant_id))
         holder = Actor(grant.team, grant.holder)
-        approved = decision == actor.id != grant.holder
-        if not approved and not await self._approvers.may_decide(actor, holder, request.draft):
-            refusal = NotAllowed("Only an approver can switch a key on again, and not its holder.")
-            raise await self._door.refuse(actor, refusal, to=Act.ENABLE_ASKED, subject=grant_id)
+        approves = decision == actor.id != grant.holder or (
+            actor != holder and await self._approvers.may_decide(actor, holder, request.draft)
+        )
         now = self._clock()
+
+        def off(tx: Transaction) -> list[Key]:
+            """All that are off; of them none that this actor may not switch on."""
+            grant, _, _ = _decided(tx, actor.team, grant_id)
+            keys = [key for key in tx.keys_of(grant.team, grant.id) if key.state in OFF]
+            if not approves and not (actor == holder and keys and all(_own_pause(key, actor) for key in keys)):
+                raise NotAllowed("Only an approver can switch a key on again, or its holder where they paused it.")
+            return keys
+
+        try:
+            await self._store.read(off)
+        except NotAllowed as refusal:
+            raise await self._door.refuse(actor, refusal, to=Act.ENABLE_ASKED, subject=grant_id) from None
 
         def act(tx: Transaction) -> Story:
             grant, _, _ = _decided(tx, actor.team, grant_id)
-            key = tx.key(grant.team, grant.key_id) if grant.key_id else None
-            if key is None or grant.state is not GrantState.ACTIVE:
+            if grant.state is not GrantState.ACTIVE:
                 raise Superseded("This grant is over; there is nothing to switch on.", found=grant.state)
-            if key.state is KeyState.DISABLING:
-                raise Superseded(
-                    "The key is being switched off in this moment. Try again in a minute.", found=key.state
-                )
-            if key.state is KeyState.DISABLED:
+            for key in off(tx):
+                if key.state is KeyState.DISABLING:
+                    raise Superseded(
+                        "The key is being switched off in this moment. Try again in a minute.", found=key.state
+                    )
                 self.ask_on(tx, key, now, by=actor.id)
             return tell(tx, actor.team, grant.request_id, self._providers)
 
@@ -67,15 +79,47 @@ class Switching:
         return story
 
     def ask_off(self, tx: Transaction, key: Key, now: datetime) -> None:
-        """The key is to be switched off; the desk does it by itself alone."""
+        """The key is to be switched off until the month is over; the desk does it by itself alone."""
         self._ask(tx, key, KeyState.DISABLING, Act.DISABLE_ASKED, now, by=Actor.system(key.team).id)
+
+    def pause(self, tx: Transaction, key: Key, now: datetime, *, by: str) -> None:
+        """Somebody wants the key off until somebody wants it on. One that its budget has switched off stays off.
+
+        Raises `Superseded` when it is being switched in this moment.
+        """
+        if key.paused_by is not None:
+            return
+        if key.state is KeyState.LIVE:
+            self._ask(tx, key, KeyState.DISABLING, Act.DISABLE_ASKED, now, by=by, paused_by=by)
+        elif key.state is KeyState.DISABLED:
+            tx.move(key, paused_by=by)
+            tx.record(
+                team=key.team,
+                at=now,
+                actor=by,
+                act=Act.DISABLE_ASKED,
+                subject=key.id,
+                grant=key.grant_id,
+                provider=key.provider,
+            )
+        else:
+            raise Superseded("The key is being switched in this moment. Try again in a minute.", found=key.state)
+
+    def month_over(self, tx: Transaction, key: Key, now: datetime) -> None:
+        """What the month's budget had switched off goes on, unless somebody paused it, too. Raises `Superseded`."""
+        if key.paused_by is not None:
+            tx.move(key, due_at=None)
+        else:
+            self.ask_on(tx, key, now, by=Actor.system(key.team).id)
 
     def ask_on(self, tx: Transaction, key: Key, now: datetime, *, by: str) -> None:
         """The key is to be switched on again."""
         self._ask(tx, key, KeyState.ENABLING, Act.ENABLE_ASKED, now, by=by)
 
-    def _ask(self, tx: Transaction, key: Key, to: KeyState, act: Act, now: datetime, *, by: str) -> None:
-        tx.move(key, to, due_at=now, attempts=0)
+    def _ask(
+        self, tx: Transaction, key: Key, to: KeyState, act: Act, now: datetime, *, by: str, paused_by: str | None = None
+    ) -> None:
+        tx.move(key, to, due_at=now, attempts=0, paused_by=paused_by)
         tx.record(team=key.team, at=now, actor=by, act=act, subject=key.id, grant=key.grant_id, provider=key.provider)
         self._redraw(tx, key, now)
 
@@ -98,7 +142,8 @@ class Switching:
             if off:
                 # It may have been asked for in the month before, of which nothing counts any more.
                 spent = tx.spent(key.team, [key.id], now.date().replace(day=1), 100)
-                tx.move(key, KeyState.DISABLED, due_at=next_month(now) if spent else now, attempts=0)
+                until = None if key.paused_by else next_month(now) if spent else now
+                tx.move(key, KeyState.DISABLED, due_at=until, attempts=0)
             else:
                 tx.move(key, KeyState.LIVE, due_at=None, attempts=0)
             tx.record(
@@ -144,6 +189,11 @@ def next_month(now: datetime) -> datetime:
     """When the calendar month of `now` is over, in UTC."""
     first = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     return (first + timedelta(days=32)).replace(day=1)
+
+
+def _own_pause(key: Key, actor: Actor) -> bool:
+    """Whether it is off for no other reason than that this actor paused it."""
+    return key.paused_by == actor.id and (key.due_at is None or key.state is KeyState.DISABLING)
 
 
 def _decided(tx: Transaction, team: str, grant_id: str) -> tuple[Grant, AccessRequest, str | None]:

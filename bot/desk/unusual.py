@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from enum import StrEnum
 from heapq import nlargest
 from itertools import islice
 from math import expm1, log1p
 
+from bot.desk.findings import Finding, Like, Measure, Unusual
 from bot.desk.hours import zone
 from bot.desk.model import HourUse
 
@@ -38,14 +38,6 @@ DAY, WEEK = 24, 168  # in hours
 SNAPSHOT = re.compile(r"[-@](20\d\d-?[01]\d-?[0-3]\d)$")
 
 
-class Measure(StrEnum):
-    """What is counted."""
-
-    REQUESTS = "requests"
-    TOKENS = "tokens"
-    COST = "cost"  # millionths of a US dollar
-
-
 Figures = tuple[int, int, int]
 """In the order of `Measure`."""
 
@@ -53,44 +45,6 @@ NONE: Figures = (0, 0, 0)
 IN_AN_HOUR: Figures = (200, 500_000, 1_000_000)  # no more is never unusual
 FIRST_TIME: Figures = (20, 50_000, 250_000)  # nor is no more than that, at night or with a new model
 IN_A_DAY = 5_000_000  # cost
-
-
-class Unusual(StrEnum):
-    """In which way use is unusual."""
-
-    VOLUME = "volume"  # more in an hour than there is at that hour of the week
-    MODEL = "model"  # a model that was never used
-    NIGHT = "night"  # the first use at night of its holder's time zone
-    SPEND = "spend"  # more spent in a day than on such days
-
-
-class Like(StrEnum):
-    """What use is compared with."""
-
-    NOTHING = "nothing"  # it never happened
-    HOUR_OF_WEEK = "hour_of_week"  # the same hour of the week, and the hours beside it
-    HOUR_OF_WORKDAYS = "hour_of_workdays"  # the same hour, and those beside it, of all workdays
-    HOUR_OF_WEEKENDS = "hour_of_weekends"
-    ALL_HOURS = "all_hours"
-    WORKDAYS = "workdays"
-    WEEKENDS = "weekends"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One way in which use is unusual. `at` is its hour, or the midnight of its day, by the holder's wall clock (naive).
-
-    `found` was used where `low` to `high` are usual, in what `measure` counts.
-    """
-
-    kind: Unusual
-    at: datetime
-    measure: Measure
-    found: int
-    low: int = 0
-    high: int = 0
-    like: Like = Like.NOTHING
-    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)

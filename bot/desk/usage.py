@@ -17,7 +17,8 @@ from bot.desk.bell import Bell
 from bot.desk.budgets import Budgets
 from bot.desk.door import Door
 from bot.desk.growth import Window, grown
-from bot.desk.model import Actor, DayUse, KeyUse, MyUsage, ReportedBy, Round, RoundKind, Story
+from bot.desk.incidents import worth_a_look
+from bot.desk.model import Actor, DayUse, KeyUse, MyUsage, ReportedBy, Round, RoundKind, Story, TimerKind
 from bot.desk.offer import Ability, Usage
 from bot.desk.ports import Clock, Store, Transaction
 from bot.desk.providers import Providers
@@ -147,8 +148,12 @@ def first_day(done_to: date | None, today: date) -> date:
 def _put(tx: Transaction, team: str, figures: Sequence[tuple[str, Usage]], window: Window) -> None:
     """Writes the figures down, and the hours in which they grew: both or neither, so that no hour counts twice."""
     known = tx.known_usage(team, {key_id for key_id, _ in figures}, {one.day for _, one in figures})
-    tx.add_hours(team, grown(known, figures, window))
+    hours = grown(known, figures, window)
+    tx.add_hours(team, hours)
     tx.put_usage(team, figures)
+    looked_at = {(team, one.key_id) for one in hours if worth_a_look(one)}
+    for grant_id in sorted({key.grant_id for key in tx.keys_of_teams(looked_at)}) if looked_at else ():
+        tx.set_timer(team, TimerKind.UNUSUAL, grant_id, window.until)
 
 
 def _less(total: Usage, before: Usage | None) -> Usage:

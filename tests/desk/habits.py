@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from math import exp, pi, sin
 
+from bot.desk.findings import Finding, Unusual
 from bot.desk.hours import zone
 from bot.desk.model import HourUse
-from bot.desk.unusual import Baseline, Finding, ModelDay, Unusual
+from bot.desk.unusual import Baseline, ModelDay
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 BEGIN = datetime(2026, 1, 5, tzinfo=UTC)

@@ -112,7 +112,9 @@ class Workspace:
         self.silent = False
 
     async def person(self, member: str, *, fresh: bool = False) -> Person | None:
-        """As known now."""
+        """As known now, while the workspace is not silent."""
+        if self.silent:
+            raise Unavailable("Slack does not answer now.")
         return self.people.get(member)
 
     async def members(self, group: str) -> frozenset[str]:
@@ -391,6 +393,7 @@ class World:
         )
         self.requests, self.grants, self.revoking, self.watch = desk.requests, desk.grants, desk.revoking, desk.watch
         self.switching, self.usage, self.providers = desk.switching, desk.usage, desk.providers
+        self.incidents = desk.incidents
         self.deposits, self.leaving, self.links = desk.deposits, desk.leaving, desk.links
         self.installation = desk.installation
 

@@ -9,6 +9,7 @@ from bot.slack.answers import Place
 from bot.slack.listeners.listener import Body, Command, Listener, reply, value
 from bot.slack.views.modals import LESSON
 from bot.slack.views.standing import OPEN_DEPOSIT, OPEN_KEY, PICK_UP, REVOKE, REVOKED_BY_HAND, SWITCH_ON
+from bot.slack.views.unusual import PAUSE, THAT_WAS_ME
 
 
 class Keys(Listener):
@@ -19,6 +20,8 @@ class Keys(Listener):
         app.action(REVOKE)(self.revoke)
         app.action(SWITCH_ON)(self.switch_on)
         app.action(REVOKED_BY_HAND)(self.revoked_by_hand)
+        app.action(THAT_WAS_ME)(self.that_was_me)
+        app.action(PAUSE)(self.pause)
         app.action(OPEN_KEY)(self.opened)
         app.action(OPEN_DEPOSIT)(self.opened)
         app.view(LESSON)(self.acknowledge_lesson)
@@ -107,6 +110,16 @@ class Keys(Listener):
     async def switch_on(self, ack: AsyncAck, body: Body, context: AsyncBoltContext) -> None:
         await self.desk.switching.switch_on(self.actor(context), value(body))
         await ack()
+
+    async def that_was_me(self, ack: AsyncAck, body: Body, context: AsyncBoltContext) -> None:
+        story = await self.desk.incidents.mine(self.actor(context), value(body))
+        await ack()
+        self.background.start(self.answers.say(Place.of(body), views.explained(story)))
+
+    async def pause(self, ack: AsyncAck, body: Body, context: AsyncBoltContext) -> None:
+        story = await self.desk.incidents.pause(self.actor(context), value(body))
+        await ack()
+        self.background.start(self.answers.say(Place.of(body), views.paused(story)))
 
     async def opened(self, ack: AsyncAck) -> None:
         """A button that is a link: the browser does the rest."""

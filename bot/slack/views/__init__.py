@@ -28,6 +28,7 @@ from bot.slack.views.modals import (
 )
 from bot.slack.views.overview import provider_flaw
 from bot.slack.views.request_form import model_options, permission_options, project_options, request_form
+from bot.slack.views.unusual import explained, paused, suspected, unusual
 from bot.slack.views.usage import budget, my_usage, overspent
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "confirmed",
     "deny_form",
     "ended",
+    "explained",
     "grant_list",
     "handover",
     "handover_view",
@@ -53,6 +55,7 @@ __all__ = [
     "notice",
     "outcome",
     "overspent",
+    "paused",
     "permission_options",
     "problem_view",
     "project_options",
@@ -60,8 +63,10 @@ __all__ = [
     "receipt",
     "request_form",
     "revoked",
+    "suspected",
     "unacknowledged",
     "unfinished",
     "unknown_command",
+    "unusual",
     "waiting_view",
 ]

@@ -7,6 +7,7 @@ from bot.slack.text import mention, money, name, quoted, span, when
 from bot.slack.views import standing
 from bot.slack.views.deposits import by_hand_card, deposit_card, deposited, stuck_card
 from bot.slack.views.kit import Block, Message, actions, button, facts, section, small
+from bot.slack.views.unusual import suspected, unusual
 from bot.slack.views.usage import budget, overspent
 
 
@@ -277,4 +278,6 @@ _NOTICES = {
     NoticeKind.STUCK: stuck_card,
     NoticeKind.BUDGET: budget,
     NoticeKind.OVERSPENT: overspent,
+    NoticeKind.UNUSUAL: unusual,
+    NoticeKind.SUSPECTED: suspected,
 }

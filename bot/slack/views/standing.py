@@ -198,6 +198,8 @@ def buttons(story: Story) -> list[Block]:
     if story.request.state is RequestState.PENDING:
         return [button("Cancel request", CANCEL, story.request.id)]
     offered = [pick_up(story.grant)] if story.grant and may_pick_up(story.grant) else []
+    if story.key and story.grant and story.key.paused_by == story.grant.holder and story.key.due_at is None:
+        offered += switch_on(story)
     return [*offered, revoke(story)] if story.grant and alive(story.grant) else offered
 
 
@@ -212,7 +214,7 @@ def may_pick_up(grant: Grant) -> bool:
 
 
 def switch_on(story: Story) -> list[Block]:
-    """The approvers' button, where the key was switched off."""
+    """The approvers' button, where the key was switched off, and its holder's, where they paused it."""
     if story.grant is None or not alive(story.grant):
         return []
     if story.key is None or story.key.state is not KeyState.DISABLED:
@@ -294,7 +296,10 @@ def _fingerprint(story: Story) -> str:
 
 
 def _switched(story: Story) -> str:
-    """Whether the key is off: its budget is what the desk switches keys off for."""
+    """Whether the key is off: somebody paused it, or its budget is used up."""
+    if story.key and story.key.paused_by and story.key.state in (KeyState.DISABLING, KeyState.DISABLED):
+        being = "is being" if story.key.state is KeyState.DISABLING else "is"
+        return f" *It {being} switched off*: {mention(story.key.paused_by)} paused it."
     match story.key.state if story.key else None:
         case KeyState.DISABLING:
             return " This month's budget is used up: it is being switched off."

@@ -11,6 +11,9 @@ depends_on = None
 TRIED = sa.text("attempts > 0")
 
 
+OPEN = sa.text("closed_at IS NULL")
+
+
 def upgrade() -> None:
     op.create_table(
         "timers",
@@ -51,6 +54,25 @@ def upgrade() -> None:
     )
     op.create_index("usage_hours_by_age", "usage_hours", ["hour"])
     op.create_table(
+        "incidents",
+        sa.Column("team", sa.String(), nullable=False),
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("grant_id", sa.String(), nullable=False),
+        sa.Column("opened_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("findings", sa.JSON(), nullable=False),
+        sa.Column("closed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("answer", sa.String(), nullable=True),
+        sa.Column("answered_by", sa.String(), nullable=True),
+        sa.ForeignKeyConstraint(["team", "grant_id"], ["grants.team", "grants.id"]),
+        sa.PrimaryKeyConstraint("team", "id"),
+    )
+    op.create_index("incidents_of", "incidents", ["team", "grant_id", "opened_at"])
+    op.create_index(
+        "incidents_open", "incidents", ["team", "grant_id"], unique=True, sqlite_where=OPEN, postgresql_where=OPEN
+    )
+    op.add_column("keys", sa.Column("paused_by", sa.String(), nullable=True))
+    op.create_table(
         "silences",
         sa.Column("team", sa.String(), nullable=False),
         sa.Column("since", sa.DateTime(timezone=True), nullable=False),
@@ -69,6 +91,8 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("lessons")
     op.drop_table("silences")
+    op.drop_column("keys", "paused_by")
+    op.drop_table("incidents")
     op.drop_table("usage_hours")
     op.drop_table("sweeps")
     op.drop_table("timers")

@@ -296,12 +296,12 @@ def _baseline(tz: str, hours: Sequence[HourUse], days: Sequence[ModelDay], incid
 
 
 def _most(known: Sequence[Finding], found: Sequence[Finding]) -> tuple[Finding, ...]:
-    """Of each kind, and of each new model, the finding with the most; in the order in which they came."""
-    most = {(one.kind, one.model): one for one in known}
+    """Of each kind, measure and new model the finding with the most, in the order in which they came."""
+    most = {(one.kind, one.measure, one.model): one for one in known}
     for one in found:
-        was = most.get((one.kind, one.model))
-        if was is None or (one.measure is was.measure and one.found > was.found):
-            most[one.kind, one.model] = one
+        was = most.get((one.kind, one.measure, one.model))
+        if was is None or one.found > was.found:
+            most[one.kind, one.measure, one.model] = one
     return tuple(most.values())
 
 

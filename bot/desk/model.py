@@ -328,7 +328,7 @@ class Answer(StrEnum):
 class Incident:
     """Unusual use of a grant's keys, told once; open until it is answered, or quiet for a while.
 
-    `seen_at` is until when use was unusual. Of each kind, and of each new model, `findings` holds the most of it.
+    `seen_at` is until when use was unusual. `findings` holds the most of each kind.
     """
 
     team: str

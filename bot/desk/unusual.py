@@ -123,16 +123,16 @@ class Baseline:
         return [*self._volume(number, figures), *self._night(number, figures)]
 
     def _volume(self, number: int, figures: Figures) -> list[Finding]:
-        """The figure that is furthest above what is usual: requests, or what they cost."""
+        """Requests, and what they cost, where they are above what is usual."""
         counted = (Measure.REQUESTS, Measure.COST) if figures[2] else (Measure.REQUESTS, Measure.TOKENS)
         found = [
             self._above_hours(number, measure, figures[index])
             for index, measure in enumerate(Measure)
             if measure in counted and figures[index] > IN_AN_HOUR[index]
         ]
-        return [one for _, one in sorted((one for one in found if one), key=lambda one: -one[0])[:1]]
+        return [one for one in found if one]
 
-    def _above_hours(self, number: int, measure: Measure, value: int) -> tuple[float, Finding] | None:
+    def _above_hours(self, number: int, measure: Measure, value: int) -> Finding | None:
         index = _INDEX[measure]
         wide = sorted(self._wide(number, index))
         # What three hours of these days came to, three of all hours did: what follows could not find it unusual either.
@@ -148,11 +148,7 @@ class Baseline:
         usual = max(usual, BESIDE_ALL[number % DAY in NIGHT] * ever)
         if value > ABOVE_ALL * ever and usual >= ABOVE_ALL * ever:
             low, high, like, usual = 0, ever, Like.ALL_HOURS, ABOVE_ALL * ever
-        return (
-            (value / max(usual, 1), Finding(Unusual.VOLUME, _at(number), measure, value, low, high, like))
-            if value > usual
-            else None
-        )
+        return Finding(Unusual.VOLUME, _at(number), measure, value, low, high, like) if value > usual else None
 
     def _night(self, number: int, figures: Figures) -> list[Finding]:
         if number % DAY not in NIGHT or not _above(figures, FIRST_TIME) or not self._known(number):
@@ -160,6 +156,8 @@ class Baseline:
         tonight = number - number % DAY
         before = range(tonight - WEEKS * WEEK, tonight)
         if any(one in self._hours and one not in self._no_measure for one in before if one % DAY in NIGHT):
+            return []
+        if any(one.kind is Unusual.NIGHT and one.at >= _at(tonight) for one in self._accepted):
             return []
         measure = _above(figures, FIRST_TIME)[0]
         return [Finding(Unusual.NIGHT, _at(number), measure, figures[_INDEX[measure]])]

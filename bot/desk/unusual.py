@@ -146,9 +146,11 @@ class Baseline:
         (low, high), usual = _usual(pool), max(_ceiling(pool), ABOVE_SORT * _highest(wide))
         ever = self._highest_of_all(number, index)
         usual = max(usual, BESIDE_ALL[number % DAY in NIGHT] * ever)
-        if value > ABOVE_ALL * ever and usual >= ABOVE_ALL * ever:
-            low, high, like, usual = 0, ever, Like.ALL_HOURS, ABOVE_ALL * ever
-        return Finding(Unusual.VOLUME, _at(number), measure, value, low, high, like) if value > usual else None
+        if value > usual:
+            return Finding(Unusual.VOLUME, _at(number), measure, value, low, high, like)
+        if value > ABOVE_ALL * ever:
+            return Finding(Unusual.VOLUME, _at(number), measure, value, 0, ever, Like.ALL_HOURS)
+        return None
 
     def _night(self, number: int, figures: Figures) -> list[Finding]:
         if number % DAY not in NIGHT or not _above(figures, FIRST_TIME) or not self._known(number):

@@ -178,22 +178,24 @@ CHARACTERS: Mapping[str, tuple[int, Callable[[Days], Hours]]] = {
 
 # ---- thefts
 
+OWN, LONG = "the key's own", " with much context"  # models, as thieves name them
+
 
 def bulk_at_night(chance: random.Random, begin: datetime, usual: int) -> Hours:
     """Thousands of requests an hour while the holder sleeps, for five hours."""
-    return Hours({begin + number * HOUR: Counter({MODELS[0]: chance.randrange(2000, 6000)}) for number in range(5)})
+    return Hours({begin + number * HOUR: Counter({OWN: chance.randrange(2000, 6000)}) for number in range(5)})
 
 
 def bulk_by_day(chance: random.Random, begin: datetime, usual: int) -> Hours:
     """Twenty times what the key does, or 3,000 an hour, from one afternoon on."""
     much = max(20 * usual, 3000)
-    return Hours({begin + number * HOUR: Counter({MODELS[0]: _some(chance, much, 0.2)}) for number in range(12)})
+    return Hours({begin + number * HOUR: Counter({OWN: _some(chance, much, 0.2)}) for number in range(12)})
 
 
 def trickle(chance: random.Random, begin: datetime, usual: int) -> Hours:
     """Half of what the key does, every hour, for two weeks."""
     much = max(usual // 2, 25)
-    return Hours({begin + number * HOUR: Counter({MODELS[0]: _some(chance, much, 0.2)}) for number in range(336)})
+    return Hours({begin + number * HOUR: Counter({OWN: _some(chance, much, 0.2)}) for number in range(336)})
 
 
 def other_model(chance: random.Random, begin: datetime, usual: int) -> Hours:
@@ -204,7 +206,7 @@ def other_model(chance: random.Random, begin: datetime, usual: int) -> Hours:
 def spend_run(chance: random.Random, begin: datetime, usual: int) -> Hours:
     """No more requests than usual, each with as much context as fits: forty times the cost, for a day."""
     much = max(usual, 30)
-    return Hours({begin + number * HOUR: Counter({"long": _some(chance, much, 0.3)}) for number in range(24)})
+    return Hours({begin + number * HOUR: Counter({OWN + LONG: _some(chance, much, 0.3)}) for number in range(24)})
 
 
 THEFTS: Mapping[str, tuple[int, int, Callable[[random.Random, datetime, int], Hours]]] = {
@@ -245,7 +247,7 @@ class Watched:
         self.baseline.add(HourUse("", at, span, sum(used.values()), 0, sum(cost.values())))
         self._today = {model: one for model, one in self._today.items() if one.day == day}
         for model, requests in used.items():
-            named = MODELS[0] if model == "long" else model
+            named = model.removesuffix(LONG)
             was = self._today.get(named, ModelDay(day, named, 0, 0, 0))
             self._today[named] = ModelDay(day, named, was.requests + requests, 0, was.cost_micros + cost[model])
             self.baseline.add_day(ModelDay(day, named, requests, 0, cost[model]))
@@ -281,7 +283,9 @@ class Watched:
 
 def price(model: str) -> int:
     """Millionths of a dollar for one request."""
-    return 120_000 if model == "long" else 60_000 if model == "claude-opus-5-5" else PRICE.get(model, 15_000)
+    if model.endswith(LONG):
+        return 40 * price(model.removesuffix(LONG))
+    return 60_000 if model == "claude-opus-5-5" else PRICE.get(model, 15_000)
 
 
 def reads(chance: random.Random, used: Hours) -> Iterator[tuple[datetime, Counter[str], int]]:
@@ -330,8 +334,10 @@ def lived(number: int, character: str, theft: str = "", *, seed: str = SEED) -> 
         day = BEGIN + timedelta(days=chance.randrange(280, 340))
         begin = day.astimezone(zone(days.tz)).replace(hour=hour).astimezone(UTC)
         usual = int(statistics.median([sum(one.values()) for one in used.values()]))
-        for at, stolen in take(chance, begin, usual).items():
-            used[at] = used.get(at, Counter()) + stolen
+        own = max((at, model) for at, models in used.items() if at < begin for model in models)[1]
+        for at, taken in take(chance, begin, usual).items():
+            named = Counter({model.replace(OWN, own): requests for model, requests in taken.items()})
+            used[at] = used.get(at, Counter()) + named
         since = begin - 70 * DAY
     watched = Watched(days.tz, chance)
     caught: timedelta | None = None

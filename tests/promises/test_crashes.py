@@ -822,6 +822,8 @@ SWITCHING = f"leased as a revocation is: {USED}::test_switching_that_fails_is_tr
 A_QUESTION = "changes nothing there: it asks"
 WITH_THE_LEASE = f"a part of the transaction of {KEEP_ROUND}"
 TIMERS = "tests/desk/test_timers.py"
+INCIDENTS = "tests/desk/test_incidents.py"
+WITH_THE_TIMER = f"a part of the transaction of Timers._carry_out: {INCIDENTS}::test_two_desks_find_it_once"
 SWEEPS = "tests/desk/test_sweeps.py"
 ELSEWHERE = {
     "Installation._note": "tests/desk/test_installation.py::test_it_is_found_without_an_event_and_outlives_a_restart",
@@ -831,6 +833,11 @@ ELSEWHERE = {
     ),
     "Timers._lease": f"{TIMERS}::test_who_lost_the_lease_writes_nothing",
     "Timers._carry_out": f"{TIMERS}::test_after_a_day_of_outage_all_that_is_due_is_done_once",
+    "Incidents.look": WITH_THE_TIMER,
+    "Incidents.become_quiet": WITH_THE_TIMER,
+    "_over": WITH_THE_TIMER,
+    "Incidents.mine": f"pressed again it changes nothing: {INCIDENTS}::test_that_was_me_closes_it_and_is_learnt",
+    "Incidents.pause": f"pressed again it changes nothing: {INCIDENTS}::test_pause_switches_off_until_somebody_switches_on",
     "Timers._put_off": f"{TIMERS}::test_people_cannot_be_asked_and_it_is_tried_later",
     "Sweeps._write_down": f"{SWEEPS}::test_what_several_desks_did_stands_together",
     "Leaving.look": (

@@ -29,6 +29,8 @@ PATIENCE = 10.0  # seconds for each question
 SCOPES = {
     "chat:write": "to send approval cards and outcomes",
     "commands": "for /apikey",
+    "files:write": "to send the chart of a weekly digest as a picture, where Slack has no charts of its own",
+    "im:history": "to see after a crash whether a weekly digest stands there already, and not send it twice",
     "im:write": "to open the direct message it writes to",
     "usergroups:read": "to know who is in the user groups that the policy names",
     "users.profile:read": "to know a requester's manager",

@@ -40,6 +40,8 @@ HOST = "127.0.0.1"
 SCOPES = (
     "commands",
     "chat:write",
+    "files:write",
+    "im:history",
     "im:write",
     "users:read",
     "users:read.email",

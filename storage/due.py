@@ -16,7 +16,7 @@ from bot.desk.model import Grant, Key, Link, Notice
 from bot.desk.states import GrantState, KeyState, LinkState
 from storage.rows import table
 from storage.silences import SilenceStatements
-from storage.tables import RoundRow, SweepRow, TimerRow
+from storage.tables import DigestRow, RoundRow, SweepRow, TimerRow
 
 DESKS_TURN = (KeyState.REVOKING.value, KeyState.DISABLING.value, KeyState.ENABLING.value)
 
@@ -29,7 +29,7 @@ def _table(row: type[SQLModel]) -> Any:
     return cast(Any, row).__table__
 
 
-_ROUNDS, _TIMERS, _SWEEPS = _table(RoundRow), _table(TimerRow), _table(SweepRow)
+_ROUNDS, _TIMERS, _SWEEPS, _DIGESTS = (_table(row) for row in (RoundRow, TimerRow, SweepRow, DigestRow))
 
 
 # ---- when each is due
@@ -146,6 +146,15 @@ _KINDS: Mapping[DueKind, _Kind] = {
         _TIMERS.c.due_at,
         lambda now: (_TIMERS.c.due_at <= now,),
         (_TIMERS.c.attempts > 0,),
+    ),
+    DueKind.DIGEST: _Kind(
+        _DIGESTS,
+        _DIGESTS.c.member,
+        literal("weekly"),
+        _DIGESTS.c.member,
+        _DIGESTS.c.due_at,
+        lambda now: (_DIGESTS.c.due_at <= now,),
+        (_DIGESTS.c.attempts > 0,),
     ),
 }
 

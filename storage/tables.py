@@ -331,6 +331,36 @@ class SweepRow(SQLModel, table=True):
     flaw: str | None = None
 
 
+class DigestRow(SQLModel, table=True):
+    """Whose digest comes when, and which week's they have."""
+
+    __tablename__ = "digests"
+    __table_args__ = (
+        Index(
+            "digests_due",
+            "due_at",
+            sqlite_where=text("due_at IS NOT NULL"),
+            postgresql_where=text("due_at IS NOT NULL"),
+        ),
+        Index(
+            "digests_being_sent",
+            "sender",
+            sqlite_where=text("sender IS NOT NULL"),
+            postgresql_where=text("sender IS NOT NULL"),
+        ),
+    )
+    team: str = Field(primary_key=True)
+    member: str = Field(primary_key=True)
+    since: datetime = _time()
+    weekday: int
+    hour: int
+    off: bool
+    due_at: datetime | None = _time(optional=True)
+    week: date | None = None
+    sender: str | None = None
+    attempts: int
+
+
 class OutsiderRow(SQLModel, table=True):
     """How many keys of a project were made outside the desk, at the last inventory."""
 

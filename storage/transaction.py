@@ -12,12 +12,13 @@ from bot.desk.model import AccessRequest, Decision, Deposit, Grant, Key, Link, N
 from bot.desk.ports import Moving
 from bot.desk.states import MOVES, GrantState, KeyState, LinkState, RequestState
 from storage import due
+from storage.digests import DigestStatements
 from storage.incidents import IncidentStatements
 from storage.rows import Thing, plain, table, to_domain, to_row
 from storage.tables import AuditEntryRow, AuditHeadRow, DeliveryRow, LessonRow, UtcTime
 
 
-class SqlTransaction(IncidentStatements):
+class SqlTransaction(DigestStatements, IncidentStatements):
     """One transaction; implements `bot.desk.ports.Transaction`.
 
     Values stand beside a statement, not in it: SQLAlchemy then knows the statement again without looking at each of

@@ -1,6 +1,7 @@
 """Who may decide, and who brings keys: the policy's answer, with groups and managers looked up in the directory."""
 
 import asyncio
+from collections.abc import Iterable
 
 from bot.desk.door import Door
 from bot.desk.model import AccessRequest, Actor, Draft
@@ -33,12 +34,12 @@ class Approvers:
         return (
             actor != requester
             and not isinstance(verdict, Refuse)
-            and any([actor.id in await self._behind(who) for who in verdict.approvers])
+            and any([actor.id in await self.behind(who) for who in verdict.approvers])
         )
 
     async def people(self, actor: Actor, ask: Ask) -> frozenset[str]:
         """The members behind the answer who could be admitted; never the actor who asks."""
-        everybody = sorted(frozenset().union(*[await self._behind(who) for who in ask.approvers]) - {actor.id})
+        everybody = sorted(frozenset().union(*[await self.behind(who) for who in ask.approvers]) - {actor.id})
         # All at once: a group may be large, and who asked waits for the form to close.
         welcome = await asyncio.gather(*(self._door.welcomes(Actor(actor.team, who)) for who in everybody))
         return frozenset(who for who, come in zip(everybody, welcome, strict=True) if come)
@@ -59,10 +60,18 @@ class Approvers:
 
     async def admins(self, team: str) -> frozenset[str]:
         """The members whom policy names as admins, or a group that they are in now, and who could be admitted."""
-        found = [await self._behind(who) for who in self.policy.file.admins]
+        found = [await self.behind(who) for who in self.policy.file.admins]
         everybody = frozenset[str]().union(*found)
         return frozenset([who for who in everybody if await self._door.welcomes(Actor(team, who))])
 
-    async def _behind(self, approver: str) -> frozenset[str]:
+    async def behind(self, approver: str) -> frozenset[str]:
         """The members that an entry of a rule names: a user group's, or the one member."""
         return await self._directory.members(approver) if approver[0] == "S" else frozenset({approver})
+
+    async def manages(self, member: str, other: str) -> bool:
+        """Whether this member is the other's manager now."""
+        return (await self.facts(other)).manager == member
+
+    async def is_among(self, member: str, named: Iterable[str]) -> bool:
+        """Whether policy names this member, or a group that they are in now."""
+        return any([member in await self.behind(who) for who in named])

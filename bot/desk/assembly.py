@@ -7,6 +7,7 @@ from bot.desk.approvers import Approvers
 from bot.desk.bell import Bell
 from bot.desk.budgets import Budgets
 from bot.desk.deposits import Deposits
+from bot.desk.digest import Digests
 from bot.desk.door import Door
 from bot.desk.grants import Grants
 from bot.desk.incidents import Incidents
@@ -15,6 +16,7 @@ from bot.desk.inventory import Inventory
 from bot.desk.invitations import Invitations
 from bot.desk.leaving import Leaving
 from bot.desk.links import Links
+from bot.desk.mailing import Mailing
 from bot.desk.model import RoundKind, TimerKind
 from bot.desk.overview import Overview
 from bot.desk.policy import Policy
@@ -46,6 +48,7 @@ class Desk:
     usage: UsageDesk
     leaving: Leaving
     installation: Installation
+    mailing: Mailing
     watch: Watch
 
 
@@ -142,6 +145,16 @@ def assemble(
         clock=clock,
         handlers={TimerKind.UNUSUAL: incidents.look, TimerKind.QUIET: incidents.become_quiet},
     )
+    mailing = Mailing(
+        store=store,
+        directory=directory,
+        door=door,
+        approvers=approvers,
+        digests=Digests(store=store, approvers=approvers, providers=known, clock=clock),
+        notifier=notifier,
+        clock=clock,
+        random=random,
+    )
     watch = Watch(
         store=store,
         providers=known,
@@ -154,6 +167,7 @@ def assemble(
         timers=timers,
         invitations=invitations,
         installation=installation,
+        mailing=mailing,
         notifier=notifier,
         bell=bell,
         clock=clock,
@@ -161,5 +175,17 @@ def assemble(
         heard=heard,
     )
     return Desk(
-        known, requests, deposits, grants, links, revoking, switching, incidents, usage, leaving, installation, watch
+        providers=known,
+        requests=requests,
+        deposits=deposits,
+        grants=grants,
+        links=links,
+        revoking=revoking,
+        switching=switching,
+        incidents=incidents,
+        usage=usage,
+        leaving=leaving,
+        installation=installation,
+        mailing=mailing,
+        watch=watch,
     )

@@ -60,6 +60,7 @@ class Act(StrEnum):
     ENDED = "grant.ended"
     APP_REMOVED = "app.removed"
     APP_BACK = "app.back"
+    DIGEST_SET = "digest.set"
     REFUSED = "refused"
 
 

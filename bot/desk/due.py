@@ -13,6 +13,7 @@ class SweepName(StrEnum):
     RETIRE = "retire"  # revokes keys, and switches them off and on
     INVITE = "invite"  # sends, follows and withdraws invitations
     DELIVER = "deliver"  # posts messages and keeps them current
+    DIGEST = "digest"  # sends the weekly digests
     PROBE = "probe"  # asks providers what the desk's credentials may do
     ROUNDS = "rounds"  # makes the rounds at the providers
 
@@ -29,6 +30,7 @@ class DueKind(StrEnum):
     NOTICE = "notice"  # a message that is behind what it should show
     ROUND = "round"  # a round at a provider
     TIMER = "timer"  # something that time does
+    DIGEST = "digest"  # somebody's weekly digest, or a look at when it is due
     PROBE = "probe"  # a provider whose last answer is old
 
 

@@ -51,6 +51,7 @@ from bot.desk.offer import (
 )
 from bot.desk.states import GrantState, KeyState, LinkState, RequestState
 from bot.desk.unusual import ModelDay
+from bot.desk.week import Days, Digest, ProjectWeek, Say, Spent, Subscription, TeamKey
 
 T = TypeVar("T")
 Moving = TypeVar("Moving", AccessRequest, Grant, Key, Link)
@@ -295,6 +296,55 @@ class Transaction(Protocol):
     def redraw(self, team: str, about: str, now: datetime) -> None:
         """Every notice about this request is to be shown anew."""
 
+    # Digests: whose is due, and what they tell.
+    def subscribe(self, team: str, members: Iterable[str], at: datetime) -> None:
+        """These have a digest from now on; who has one already keeps theirs."""
+
+    def unsubscribed(self, limit: int) -> Sequence[tuple[str, str]]:
+        """Holders of living grants, and who approved them, of all teams, without a subscription: team and member."""
+
+    def subscription(self, team: str, member: str) -> Subscription | None: ...
+    def put_subscription(self, subscription: Subscription) -> None:
+        """It is so from now on, whatever it was."""
+
+    def due_subscriptions(self, now: datetime, most: int) -> int:
+        """How many are due now, counted up to `most`."""
+
+    def lease_subscriptions(self, now: datetime, until: datetime, sender: str, limit: int) -> Sequence[Subscription]:
+        """Those that are due, leased to this sender, `attempts` as before. None while another sender has some."""
+
+    def move_subscription(self, subscription: Subscription, **changes: Any) -> None:
+        """Changes a leased one. Raises `Superseded` when its lease ended and another took it over."""
+
+    def models_used(self, team: str, holder: str, since: date) -> Mapping[str, frozenset[str]]:
+        """Which models each of the holder's grants used since that day."""
+
+    def lapsed_links(self, team: str, holder: str, since: datetime) -> int:
+        """How many links to the holder's keys lapsed unopened since then."""
+
+    def asked_of(self, team: str, approver: str, limit: int) -> Sequence[str]:
+        """The ids of pending requests that this member was asked to decide, oldest first."""
+
+    def approved_for(self, team: str, approver: str, rules: Collection[str]) -> Sequence[str]:
+        """The holders of living grants that this member approved by these rules."""
+
+    def team_spent(self, say: Say, days: Days, top: int) -> tuple[Spent, Sequence[TeamKey]]:
+        """What the keys spent that an approver has a say in: whole, and those that spent the most."""
+
+    def team_living(self, say: Say) -> int:
+        """How many grants that an approver has a say in are neither ending nor over."""
+
+    def team_idle(
+        self, say: Say, providers: Collection[str], unused_since: datetime, limit: int
+    ) -> tuple[int, Sequence[TeamKey]]:
+        """The living keys of these, at these providers, older than that and unused since: how many, and some."""
+
+    def spent_by_project(self, team: str, days: Days, limit: int) -> tuple[Spent, Sequence[ProjectWeek], int]:
+        """What all keys spent: whole, by project, the most first, and how many projects more there are."""
+
+    def keys_by_hand(self, team: str) -> int:
+        """How many keys wait for a person to revoke them."""
+
 
 class Store(Protocol):
     """Where everything rests. Transactions are plain functions, run on the store's own executor."""
@@ -444,6 +494,9 @@ class Directory(Protocol):
     async def person(self, member: str, *, fresh: bool = False) -> Person | None:
         """None where the workspace knows no such member. `fresh` asks again; else up to ten minutes old."""
 
+    async def know_everybody(self) -> None:
+        """Asks about all members at once, page by page, so that `person` need not ask about each of many."""
+
     async def members(self, group: str) -> frozenset[str]:
         """The members of a user group, up to a minute old. Empty where there is no such group."""
 
@@ -480,6 +533,12 @@ class Notifier(Protocol):
 
     async def show_home(self, home: Home) -> None:
         """Publishes the member's Home."""
+
+    async def send_digest(self, digest: Digest, *, again: bool) -> None:
+        """Posts a digest to its member, not faster than the workspace takes it. Raises as `show` does.
+
+        `again`: an earlier try may have posted it, so that it is looked for before.
+        """
 
     async def warn(self, admin: str, state: ProviderState) -> None:
         """Tells an admin, by direct message, that a provider does not serve the desk. Raises as `show` does."""

@@ -6,6 +6,7 @@ safe to run twice, to skip, and to run in several processes at once.
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -20,6 +21,7 @@ from bot.desk.errors import NotThere, Superseded, Unavailable, Undeliverable
 from bot.desk.grants import Grants
 from bot.desk.installation import Installation
 from bot.desk.invitations import Invitations
+from bot.desk.mailing import Mailing
 from bot.desk.model import Actor, Cause, Grant, Key, Link, Notice, NoticeKind
 from bot.desk.ports import Clock, Notifier, Random, Store, Transaction
 from bot.desk.providers import Providers
@@ -31,15 +33,19 @@ from bot.desk.states import GrantState, KeyState, LinkState
 from bot.desk.sweeps import Pass, Sweep, Sweeps, failed, handling
 from bot.desk.switching import Switching
 from bot.desk.timers import Timers
+from bot.desk.week import Subscription
 
 log = logging.getLogger(__name__)
 
-Item = TypeVar("Item", Grant, Key, Notice)
+Item = TypeVar("Item", Grant, Key, Notice, Subscription)
 
 STALLED_AFTER = timedelta(minutes=2)  # a mint still open then has lost its process; above any mint's patience
 BATCH = 100
 AT_ONCE = 8  # items of one kind under way at a time
 LEASE = timedelta(minutes=2)  # how long one process may work on an item before another takes it over
+LONGEST_PASS = timedelta(
+    minutes=4
+)  # of digests: a sweep of which nothing is heard for five passes for one that stands still
 PATIENCE = timedelta(seconds=90)  # with one message, Slack's rate limits waited out; below the lease
 
 
@@ -60,6 +66,7 @@ class Watch:
         timers: Timers,
         invitations: Invitations,
         installation: Installation,
+        mailing: Mailing,
         notifier: Notifier,
         bell: Bell,
         clock: Clock,
@@ -77,6 +84,7 @@ class Watch:
         self._timers = timers
         self._invitations = invitations
         self._installation = installation
+        self._mailing = mailing
         self._notifier = notifier
         self._bell = bell
         self._clock = clock
@@ -114,6 +122,7 @@ class Watch:
                 {DueKind.NOTICE: now},
                 at_ring=True,
             ),
+            Sweep(SweepName.DIGEST, "sends the weekly digests", self.digest, {DueKind.DIGEST: now}),
             Sweep(
                 SweepName.PROBE,
                 "asks the providers what the desk's credentials may do",
@@ -191,6 +200,18 @@ class Watch:
         """Finds out whether the workspace still has the app, and carries out the timers that are due."""
         await self._installation.tick()
         await self._timers.tick()
+
+    async def digest(self) -> None:
+        """Sends the weekly digests that are due. Slack takes no more than so many a minute: the next pass goes on with the rest."""
+        began = time.monotonic()
+
+        def lease(room: int, tx: Transaction) -> Sequence[Subscription]:
+            over = time.monotonic() - began > LONGEST_PASS.total_seconds()
+            return () if over or self._installation.silent else self._mailing.lease(tx, room)
+
+        if not self._installation.silent:
+            await self._mailing.prepare()
+            await self._each(lease, self._mailing.send)
 
     async def _settle(self, act: Callable[[Transaction], None]) -> None:
         handling(1)

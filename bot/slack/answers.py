@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from aiohttp import ClientError
@@ -11,7 +12,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from bot.desk.errors import Unavailable
-from bot.slack import views
+from bot.slack import chart, views
 from bot.slack.client import CALL_SECONDS, code_of, quiet, retry_handlers
 
 log = logging.getLogger(__name__)
@@ -22,22 +23,30 @@ TRIGGER_LATE = frozenset({"expired_trigger_id", "trigger_expired", "invalid_trig
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a member pressed: a message, which can be answered by its URL, or a view, which a dialog answers."""
+    """Where a member pressed: a message, which can be answered by its URL, or a view, which a dialog answers.
+
+    `digest` says of which digest the message is, if it is one (`views.digest_of`), and `chart` is the chart in it.
+    """
 
     response_url: str | None
     trigger_id: str
     ephemeral: bool
     home: bool
+    digest: tuple[date | None, date] | None = None
+    chart: views.Block | None = None
 
     @classmethod
     def of(cls, body: Mapping[str, Any]) -> "Place":
         """The place that an interaction's payload tells of."""
         container = body.get("container") or {}
+        pressed = body.get("actions") or ()
         return cls(
             response_url=body.get("response_url") or None,
             trigger_id=str(body.get("trigger_id", "")),
             ephemeral=bool(container.get("is_ephemeral")),
             home=(body.get("view") or {}).get("type") == "home",
+            digest=views.digest_of(str(pressed[0].get("block_id") or "")) if pressed else None,
+            chart=chart.kept((body.get("message") or {}).get("blocks") or ()),
         )
 
 

@@ -27,6 +27,23 @@ docs.slack.dev/reference/methods/users.list names them; `team_access_not_granted
 """
 BY_ANOTHER_TOKEN = frozenset({"apps.connections.open"})  # how events come in, by the app's own token
 
+NEVER = frozenset(
+    {
+        "cannot_dm_bot",
+        "cant_update_message",
+        "channel_not_found",
+        "edit_window_closed",
+        "is_archived",
+        "message_not_found",
+        "not_in_channel",
+        "user_disabled",
+        "user_not_found",
+        "user_not_visible",
+        "users_not_found",
+    }
+)
+"""What Slack answers about a recipient or a message that no later try will reach."""
+
 # Below this slack-sdk logs whole requests, and the answer to a pick-up holds a link's seed. A filter, beside the level,
 # because an operator may set the levels of all loggers.
 quiet = logging.getLogger("slack_sdk.keydesk")
@@ -127,6 +144,30 @@ def retry_handlers() -> list[AsyncRetryHandler]:
         _BrokenConnection(),
         AsyncRateLimitErrorRetryHandler(max_retry_count=RATE_LIMIT_RETRIES),
     ]
+
+
+class HearingOfLimits(SlackClient):
+    """Another client in one's place, told of a rate limit where that one waits it out: for who has many calls to hold then."""
+
+    def __init__(self, other: SlackClient) -> None:
+        super().__init__(
+            token=other.token,
+            base_url=other.base_url,
+            timeout=other.timeout,
+            session=other.session,
+            retry_handlers=[_BrokenConnection()],
+            logger=quiet,
+        )
+        self._other = other
+
+    @property
+    def refused(self) -> str | None:
+        """As Slack last said to either: what one hears, both know."""
+        return self._other.refused
+
+    @refused.setter
+    def refused(self, because: str | None) -> None:
+        self._other.refused = because
 
 
 def open_session() -> ClientSession:

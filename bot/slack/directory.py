@@ -17,6 +17,7 @@ from bot.slack.client import code_of
 PERSON_KEPT = timedelta(minutes=10)
 GROUP_KEPT = timedelta(seconds=60)
 MANAGER_KEPT = timedelta(seconds=60)
+PAGE = 1000  # members, the most that Slack gives at once
 PATIENCE = 2.5  # seconds; who clicked waits for the answer, and Slack gives the desk three in all
 
 NO_SUCH_MEMBER = frozenset({"user_not_found", "users_not_found", "users_not_visible", "user_not_visible"})
@@ -41,6 +42,17 @@ class SlackDirectory:
             return kept[0]
         answer = await self._ask(self._client.users_info(user=member), NO_SUCH_MEMBER, hurry=fresh)
         return self._people.keep(member, self._person(answer["user"]) if answer else None)
+
+    async def know_everybody(self) -> None:
+        """All members, page by page: a call for each thousand, where `person` takes one for each."""
+        cursor = ""
+        while True:
+            answer = await self._ask(self._client.users_list(limit=PAGE, cursor=cursor), frozenset())
+            for user in answer["members"]:
+                self._people.keep(str(user["id"]), self._person(user))
+            cursor = str((answer.get("response_metadata") or {}).get("next_cursor") or "")
+            if not cursor:
+                return
 
     async def members(self, group: str) -> frozenset[str]:
         """The members of a user group; empty where there is no such group."""

@@ -3,12 +3,15 @@
 import re
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypedDict
 
 from bot.desk.errors import DraftRejected
+from bot.desk.hours import WORKDAYS
 from bot.desk.model import Draft, Scope, Wish
 from bot.desk.policy import parse_duration
+from bot.desk.week import HOURS
 from bot.slack.text import plain
+from bot.slack.views.digest import COMES, HOUR, OFF, WEEKDAY
 from bot.slack.views.kit import ERROR_TEXT
 from bot.slack.views.request_form import BUDGET, DURATION, MODELS, PERMISSION, PROJECT, PROVIDER, REASON, WISH
 
@@ -54,6 +57,25 @@ def parse(values: Values) -> Draft | Errors:
     scope = Scope(chosen[PROVIDER], chosen[PROJECT], chosen.get(PERMISSION, ""), cents, models)
     # The label beside a chosen id is whatever a client sent; the desk asks the provider for the name.
     return Draft(scope, project_name=scope.project, duration=duration, reason=reason, wish=wished)
+
+
+class When(TypedDict):
+    """When somebody's digest comes."""
+
+    weekday: int
+    hour: int
+    off: bool
+
+
+def digest_settings(values: Values) -> When:
+    """What the form of the weekly digest says. Raises `DraftRejected` for what it does not offer."""
+    try:
+        weekday, hour = int(_chosen(values, WEEKDAY)), int(_chosen(values, HOUR))
+    except ValueError:
+        raise DraftRejected(WEEKDAY, "Choose a day and an hour.") from None
+    if weekday not in WORKDAYS or hour not in HOURS:
+        raise DraftRejected(WEEKDAY, "It comes on a workday, in working hours. Choose another time.")
+    return {"weekday": weekday, "hour": hour, "off": _chosen(values, COMES) == OFF}
 
 
 def wish(values: Values) -> Wish:

@@ -5,37 +5,22 @@ from typing import Any
 
 from aiohttp import ClientError
 from slack_sdk.errors import SlackApiError
-from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.desk.errors import Unavailable, Undeliverable
 from bot.desk.model import Home, Notice, ProviderState, Story
+from bot.desk.week import Digest
 from bot.slack import views
-from bot.slack.client import code_of
-
-NEVER = frozenset(
-    {
-        "cannot_dm_bot",
-        "cant_update_message",
-        "channel_not_found",
-        "edit_window_closed",
-        "is_archived",
-        "message_not_found",
-        "not_in_channel",
-        "user_disabled",
-        "user_not_found",
-        "user_not_visible",
-        "users_not_found",
-    }
-)
-"""What Slack answers about a recipient or a message that no later try will reach."""
+from bot.slack.client import NEVER, SlackClient, code_of
+from bot.slack.digests import DigestPost
 
 
 class SlackNotifier:
     """Posts notices and keeps them current, and publishes Homes."""
 
-    def __init__(self, *, client: AsyncWebClient, team: str) -> None:
+    def __init__(self, *, client: SlackClient, team: str) -> None:
         self._client = client
         self._team = team
+        self._digests = DigestPost(client=client)
 
     async def show(self, notice: Notice, story: Story) -> tuple[str, str]:
         """Posts the notice, or brings the posted one up to date; returns where it stands."""
@@ -66,6 +51,12 @@ class SlackNotifier:
             )
         )
         return str(posted["channel"]), str(posted["ts"])
+
+    async def send_digest(self, digest: Digest, *, again: bool) -> None:
+        """Posts a digest to its member, unless it stands there already; see `DigestPost`."""
+        if digest.team != self._team:
+            raise Undeliverable(f"team {digest.team} is not served here")
+        await self._digests.send(digest, again=again)
 
     async def warn(self, admin: str, state: ProviderState) -> None:
         """Tells an admin of a provider that does not serve the desk."""

@@ -33,6 +33,7 @@ async def all_of_it(world: World) -> None:
         disabling = tx.move(switched, KeyState.DISABLING)
         tx.move(disabling, KeyState.DISABLED, due_at=world.clock.now + MINUTE)
         tx.set_timer(TEAM, TimerKind.DECISION, "r_of_old", world.clock.now)
+        tx.subscribe(TEAM, [BEN.id], world.clock.now)
 
     await world.store.write(switch_off)
     await world.delivering()

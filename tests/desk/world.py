@@ -38,6 +38,7 @@ from bot.desk.offer import Ability, AppliedLimit, Enforcer, Invitation, LimitKin
 from bot.desk.ports import Provider
 from bot.desk.states import KeyState
 from bot.desk.vault import KekSource
+from bot.desk.week import Digest
 from storage.store import SqlStore
 
 TEAM = "T0ACME"
@@ -116,6 +117,9 @@ class Workspace:
         if self.silent:
             raise Unavailable("Slack does not answer now.")
         return self.people.get(member)
+
+    async def know_everybody(self) -> None:
+        """Everybody is known already."""
 
     async def members(self, group: str) -> frozenset[str]:
         """As known now."""
@@ -296,7 +300,11 @@ class Slack:
         self.homes: dict[str, Home] = {}
         self.warned: list[tuple[str, ProviderState]] = []
         self.faults: list[Exception] = []
-        self.at_show = Gate()
+        self.digests: list[tuple[datetime, Digest]] = []
+        self.digest_faults: list[Exception | None] = []
+        self.lost_answers: list[Exception] = []
+        self.clock = SetClock()
+        self.at_show, self.at_digest = Gate(), Gate()
 
     async def show(self, notice: Notice, story: Story) -> tuple[str, str]:
         """Waits at the gate, meets its fault, or stands there."""
@@ -311,6 +319,19 @@ class Slack:
     async def show_home(self, home: Home) -> None:
         """Published."""
         self.homes[home.member] = home
+
+    async def send_digest(self, digest: Digest, *, again: bool) -> None:
+        """Waits at the gate, meets its fault, or stands there; what stands there is not posted again."""
+        await self.at_digest.passed()
+        there = any((one.member, one.week) == (digest.member, digest.week) for _, one in self.digests)
+        if not (again and there):
+            if self.digest_faults:
+                fault = self.digest_faults.pop(0)
+                if fault is not None:
+                    raise fault
+            self.digests.append((self.clock(), digest))
+        if self.lost_answers:
+            raise self.lost_answers.pop(0)
 
     async def warn(self, admin: str, state: ProviderState) -> None:
         """Meets its fault, or the admin knows."""
@@ -378,6 +399,7 @@ class World:
         self.vendor: Vendor = beside.vendor if beside else vendor or Vendor()
         self.slack: Slack = beside.slack if beside else Slack()
         self.line = Line(self.people)
+        self.slack.clock = self.clock
         vendors = {"openai": self.vendor, **(others or {})}
         desk = assemble(
             store=store,
@@ -396,6 +418,7 @@ class World:
         self.incidents = desk.incidents
         self.deposits, self.leaving, self.links = desk.deposits, desk.leaving, desk.links
         self.installation = desk.installation
+        self.mailing = desk.mailing
 
     # ---- the way of one request
 
@@ -444,6 +467,7 @@ class World:
         await self.watch.retire()
         await self.watch.invite()
         await self.watch.deliver()
+        await self.watch.digest()
         await self.watch.redraw()
 
     async def round(self, after: timedelta = timedelta()) -> None:

@@ -34,7 +34,7 @@ ROOT = Path(__file__).parents[2]
 BOT, PROVIDERS, SLACK = ROOT / "bot", ROOT / "bot" / "providers", ROOT / "bot" / "slack"
 CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 """The methods of HTTP that change something."""
-READING = frozenset({"get", "info", "list", "test"})
+READING = frozenset({"get", "history", "info", "list", "test"})
 """How the names of Slack's methods end that change nothing."""
 RESPONSE_URL = "response_url"
 ADAPTERS = str(PROVIDERS.relative_to(ROOT))

@@ -821,6 +821,7 @@ SWITCHED = f"on is on, off is off, however often: {CONTRACT}::test_a_key_is_swit
 SWITCHING = f"leased as a revocation is: {USED}::test_switching_that_fails_is_tried_again_and_revoking_wins"
 A_QUESTION = "changes nothing there: it asks"
 WITH_THE_LEASE = f"a part of the transaction of {KEEP_ROUND}"
+DIGESTS = "tests/desk/test_digest.py"
 TIMERS = "tests/desk/test_timers.py"
 INCIDENTS = "tests/desk/test_incidents.py"
 WITH_THE_TIMER = f"a part of the transaction of Timers._carry_out: {INCIDENTS}::test_two_desks_find_it_once"
@@ -831,6 +832,13 @@ ELSEWHERE = {
         "not written down it is asked again: "
         "tests/desk/test_installation.py::test_a_process_with_a_dead_token_does_not_silence_the_one_with_the_new"
     ),
+    "Mailing._enrol 1": f"the rest an hour later: {DIGESTS}::test_who_has_one_is_found_again_and_again",
+    "Mailing._enrol 2": f"the rest an hour later: {DIGESTS}::test_who_has_one_is_found_again_and_again",
+    "Watch.digest.lease": f"{DIGESTS}::test_a_process_that_dies_between_posting_and_writing_it_down",
+    "Mailing._later.put_off": f"{DIGESTS}::test_slack_is_down_and_some_cannot_be_reached",
+    "Mailing._next.go_on": f"{DIGESTS}::test_posted_and_the_answer_lost_it_is_not_posted_again",
+    "Mailing.choose": f"the same choice again changes nothing: {DIGESTS}::test_it_is_moved_and_switched_off_and_on",
+    "files.upload.v2": f"a file of nobody's; of the digest, as above: {DIGESTS}::test_a_process_that_dies_between_posting_and_writing_it_down",
     "Timers._lease": f"{TIMERS}::test_who_lost_the_lease_writes_nothing",
     "Timers._carry_out": f"{TIMERS}::test_after_a_day_of_outage_all_that_is_due_is_done_once",
     "Incidents.look": WITH_THE_TIMER,

@@ -44,6 +44,7 @@ from bot.desk.ports import Provider, Transaction
 from bot.desk.requests import Requests
 from bot.desk.states import GrantState, RequestState
 from bot.desk.watch import Watch
+from bot.desk.week import Digest
 from bot.providers import deposit
 from storage.store import SqlStore
 from tests.desk.world import Line, Workspace
@@ -104,6 +105,9 @@ class People:
         """As known."""
         return self.known.get(member)
 
+    async def know_everybody(self) -> None:
+        """They are known."""
+
     async def members(self, group: str) -> frozenset[str]:
         """No groups here."""
         return frozenset()
@@ -161,6 +165,9 @@ class Silence:
 
     async def warn(self, admin: str, state: ProviderState) -> None:
         """Nobody to warn."""
+
+    async def send_digest(self, digest: Digest, *, again: bool) -> None:
+        """As if posted."""
 
     async def show_home(self, home: Home) -> None:
         """As if published."""

@@ -57,6 +57,6 @@ class Deciding(Listener):
         """Tells who was faster, and brings the copy that was pressed up to date: it may be one the desk lost."""
         story = await self.desk.requests.story(actor.team, request_id)
         await self.answers.say(place, views.late(story))
-        if place.response_url and not place.ephemeral:
+        if place.response_url and not place.ephemeral and not place.digest:
             await self.answers.send(place, views.approval_card(story), replace=True)
         await self.refresh(actor, place)

@@ -61,9 +61,15 @@ class Listener:
             log.warning("the Home of %s was not drawn: %s", actor.id, error)
 
     async def refresh(self, actor: Actor, place: Place, said: str = "") -> None:
-        """Brings up to date what only its viewer sees: their Home, or the list that was an answer to them."""
+        """Brings up to date what only its viewer sees: their Home, their digest, or the list that was an answer to them."""
         if place.home:
             await self.show_home(actor)
+        elif place.digest and place.response_url:
+            week, last = place.digest
+            told = await self.desk.mailing.show(actor, week=week, last=last)
+            await self.answers.send(place, views.digest(told, chart=place.chart), replace=True)
+            if said:
+                await self.answers.say(place, said)
         elif place.ephemeral and place.response_url:
             await self.answers.send(
                 place, views.grant_list(await self.desk.requests.home(actor), said=said), replace=True

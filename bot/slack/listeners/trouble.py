@@ -66,4 +66,6 @@ class Trouble(Listener):
         text = self.words(error)
         if isinstance(error, Superseded | NotThere):
             return {"response_action": "update", "view": views.problem_view(text)}
-        return {"response_action": "errors", "errors": {REASON: plain(text, ERROR_TEXT)}}
+        fields = body["view"]["state"]["values"]
+        field = REASON if REASON in fields else next(iter(fields), REASON)
+        return {"response_action": "errors", "errors": {field: plain(text, ERROR_TEXT)}}

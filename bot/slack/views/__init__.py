@@ -1,6 +1,7 @@
 """How things look: pure functions from the domain to Block Kit, as plain dicts."""
 
 from bot.slack.views.deposits import confirmed
+from bot.slack.views.digest import chart_of, digest, digest_of, settings_form, settings_kept
 from bot.slack.views.home import grant_list, home
 from bot.slack.views.kit import Block, Message, View
 from bot.slack.views.messages import (
@@ -37,8 +38,11 @@ __all__ = [
     "View",
     "approval_card",
     "budget",
+    "chart_of",
     "confirmed",
     "deny_form",
+    "digest",
+    "digest_of",
     "ended",
     "explained",
     "grant_list",
@@ -63,6 +67,8 @@ __all__ = [
     "receipt",
     "request_form",
     "revoked",
+    "settings_form",
+    "settings_kept",
     "suspected",
     "unacknowledged",
     "unfinished",

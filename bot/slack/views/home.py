@@ -35,7 +35,7 @@ def home(home: Home) -> View:
         actions(ask),
     ]
     if home.queue:
-        waiting = [_to_decide(story) for story in home.queue]
+        waiting = [to_decide(story) for story in home.queue]
         blocks += [header("Waiting for your decision"), *_fitting(waiting, room=VIEW_BLOCKS // 2 - 6)]
     overview = overview_blocks(home.overview) if home.overview else []
     blocks += [divider(), *_mine(home, room=VIEW_BLOCKS - len(blocks) - len(overview) - 1), *overview]
@@ -75,7 +75,8 @@ def _fitting(entries: Sequence[list[Block]], *, room: int) -> list[Block]:
     return blocks
 
 
-def _to_decide(story: Story) -> list[Block]:
+def to_decide(story: Story) -> list[Block]:
+    """A request that waits for a decision, in short, with the buttons that decide it."""
     request = story.request
     return [
         section(

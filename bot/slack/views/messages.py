@@ -206,11 +206,13 @@ def help_text() -> Message:
         "• `/apikey request` asks for a key. An approver decides; you pick it up.",
         "• `/apikey list` shows your requests and keys, with what you can do now.",
         "• `/apikey usage` shows what your keys used this month, and what is left of their budgets.",
+        "• `/apikey digest` shows your week: what was spent, what ends, what lies idle. It comes by itself on Mondays.",
+        "• `/apikey settings` moves that weekly digest, or switches it off.",
         "• `/apikey revoke` gives a key back: choose it from the list, or name it: `/apikey revoke g_…`",
         "• `/apikey help` shows this.",
     ]
     return {
-        "text": "Keydesk: /apikey request, list, usage, revoke or help.",
+        "text": "Keydesk: /apikey request, list, usage, digest, settings, revoke or help.",
         "blocks": [section("\n".join(lines)), small("Your keys and what waits for you are on this app's Home, too.")],
     }
 
@@ -219,7 +221,7 @@ def unknown_command(word: str) -> Message:
     """To an unknown subcommand: what exists."""
     there = help_text()
     return {
-        "text": f"There is no {name(word, 40)} here. There are: /apikey request, list, usage, revoke, help.",
+        "text": f"There is no {name(word, 40)} here. There are: /apikey request, list, usage, digest, settings, revoke, help.",
         "blocks": [section(f"There is no `/apikey {name(word, 40)}`. This is what there is:"), *there["blocks"]],
     }
 

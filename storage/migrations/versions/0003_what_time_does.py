@@ -15,6 +15,7 @@ OPEN = sa.text("closed_at IS NULL")
 
 
 def upgrade() -> None:
+    _digests()
     op.create_table(
         "timers",
         sa.Column("team", sa.String(), nullable=False),
@@ -88,11 +89,32 @@ def upgrade() -> None:
     )
 
 
+def _digests() -> None:
+    op.create_table(
+        "digests",
+        sa.Column("team", sa.String(), nullable=False),
+        sa.Column("member", sa.String(), nullable=False),
+        sa.Column("since", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("weekday", sa.Integer(), nullable=False),
+        sa.Column("hour", sa.Integer(), nullable=False),
+        sa.Column("off", sa.Boolean(), nullable=False),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("week", sa.Date(), nullable=True),
+        sa.Column("sender", sa.String(), nullable=True),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("team", "member"),
+    )
+    for name, column in (("digests_due", "due_at"), ("digests_being_sent", "sender")):
+        there = sa.text(f"{column} IS NOT NULL")
+        op.create_index(name, "digests", [column], sqlite_where=there, postgresql_where=there)
+
+
 def downgrade() -> None:
     op.drop_table("lessons")
     op.drop_table("silences")
     op.drop_column("keys", "paused_by")
     op.drop_table("incidents")
+    op.drop_table("digests")
     op.drop_table("usage_hours")
     op.drop_table("sweeps")
     op.drop_table("timers")

@@ -53,6 +53,7 @@ class Choice:
     provider: Provider
     probe: Probe
     rules: tuple[Rule, ...]
+    only_project: Project | None = None  # where there is one alone, and it is known without asking anybody
 
     @property
     def invites(self) -> bool:
@@ -126,21 +127,27 @@ class Requests:
 
     async def _menu(self, actor: Actor) -> Menu:
         rules = self._approvers.policy.rules_for(await self._approvers.facts(actor.id))
-        choices = tuple(
+        choices = [
             Choice(
                 self._providers[name],
                 self._providers.known(name),
                 tuple(rule for rule in rules if rule.provider == name),
+                await self._only_project(name),
             )
             for name in dict.fromkeys(rule.provider for rule in rules)
             if name in self._providers
-        )
+        ]
         # What people bring comes last: whoever looks for a provider by name sees those first.
-        choices = tuple(sorted(choices, key=lambda choice: choice.provider.name == DEPOSIT))
+        choices.sort(key=lambda choice: choice.provider.name == DEPOSIT)
         if not choices:
             refusal = NotAllowed("Policy has no rule that lets you ask for a key. Your operator can add one.")
             raise await self._door.refuse(actor, refusal, to=Act.SUBMITTED, subject="a new request")
-        return Menu(choices)
+        return Menu(tuple(choices))
+
+    async def _only_project(self, provider: str) -> Project | None:
+        """Of what policy itself lists: no form waits for a vendor."""
+        projects = await self._providers[provider].projects() if provider == DEPOSIT else ()
+        return projects[0] if len(projects) == 1 else None
 
     async def projects(self, provider: str) -> Sequence[Project]:
         """The projects a key can be asked for in. Raises `ProviderError`."""

@@ -100,7 +100,10 @@ function inputElement(element, blockId, surface, { id, labelledBy, dispatch }) {
     submit: surface.submit,
     label: labelledBy ? null : (element.accessibility_label ?? element.placeholder?.text ?? element.action_id),
     retained: surface.retained[blockId]?.[element.action_id],
+    // What was wrong is being changed: whether it is right now shows when it is submitted.
+    corrected: () => surface.errorSlots.get(blockId)?.(""),
     changed: () => {
+      field.corrected();
       if (dispatch) surface.act(blockId, element, made.read(), made.node);
     },
   };

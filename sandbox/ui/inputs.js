@@ -2,7 +2,7 @@
  * Block Kit's elements that hold a value. Each builder takes the element and a field, and returns
  * `{ node, control, read }`: what to show, what a label points to, and the state in the shape Slack sends.
  *
- * A field is `{ blockId, id, labelledBy, label, surface, retained, changed, submit }`; `retained` is the state that an
+ * A field is `{ blockId, id, labelledBy, label, surface, retained, corrected, changed, submit }`; `retained` is the state that an
  * input of the same ids had before its view was updated, which Slack keeps over the view's own initial value.
  */
 
@@ -37,6 +37,7 @@ function line(element, field) {
     ? h("textarea", { ...common, rows: "4" })
     : h("input", { ...common, type: type === "email" || type === "url" ? "text" : type, inputmode: inputmode ?? type });
   control.value = value;
+  control.addEventListener("input", field.corrected);
   control.addEventListener("change", field.changed);
   if (!element.multiline)
     control.addEventListener("keydown", (event) => {

@@ -121,6 +121,7 @@ async def test_a_command_is_completed_and_its_modal_filled_in(app: AsyncApp, sho
     await expect(form.get_by_label("budget")).to_have_attribute("aria-invalid", "true")
     await expect(form.get_by_label("why")).to_have_value("because\nשלום 🎉")
     await form.get_by_label("budget").fill("50")
+    await expect(form.get_by_test_id("error-budget")).to_have_text("")  # it is not told of what stands there now
     await form.get_by_test_id("submit").click()
     await expect(form).to_be_hidden()
     assert {name: held(state[name]) for name, state in got[-1].items()} == {

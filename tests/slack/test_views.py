@@ -14,6 +14,7 @@ from bot.desk.policy import Rule
 from bot.desk.requests import Choice, Menu
 from bot.desk.states import GrantState, KeyState
 from bot.slack import views
+from bot.slack.views import standing
 from tests.slack import stories
 from tests.slack.limits import fits_message, fits_view
 
@@ -227,6 +228,45 @@ def test_the_request_form(count: int, label: str, warning: str) -> None:
     assert there["budget"]["initial_value"] == "25"
     assert "max_length" not in there["reason"]
     assert len(views.permission_options(menu.choices[0], "")) == min(count, 100)
+
+
+def test_the_only_option_is_chosen_already() -> None:
+    """One permission, one kind of key that people bring: nobody has to look for it in a menu. Of two nobody guesses."""
+    one = choice(WIDE, Ability.MINT, count=1)
+    assert fields(views.request_form(Menu((one,))))["permission"]["initial_option"]["value"] == one.permissions[0].id
+    form = fields(views.request_form(Menu((choice(WIDE, Ability.MINT, count=2),))))
+    assert "initial_option" not in form["permission"]
+    assert "initial_option" not in form["project"]
+    mapbox = replace(one, only_project=Project("mapbox", "Mapbox"))
+    assert fields(views.request_form(Menu((mapbox,))))["project"]["initial_option"]["value"] == "mapbox"
+
+
+def test_a_card_tells_once_what_is_asked_for() -> None:
+    """In its sentence; of the project's id, which no sentence has, in the small print."""
+    card = views.approval_card(stories.pending())
+    said = " ".join(texts(card["blocks"]))
+    assert said.count("search-prod") == 2  # asked for, and what it can do there
+    assert said.count("at most $25 a month") == 1
+    assert said.count("proj_search") == 1
+
+
+def test_what_takes_a_healthy_key_is_plain_until_it_asks() -> None:
+    """Red draws the eye to where something is wrong; the question before it happens is red."""
+    for story in (stories.granted(GrantState.ACTIVE), stories.granted(GrantState.READY)):
+        [button] = [one for one in standing.buttons(story) if one["action_id"] == "revoke"]
+        assert "style" not in button
+        assert button["confirm"]["style"] == "danger"
+
+
+def test_home_says_invitations_where_there_are_some() -> None:
+    """An invitation is no key."""
+    invited = replace(stories.DRAFT, wish=Wish.INVITATION)
+    keys = Home("U0BEN", mine=(stories.pending(),))
+    both = Home("U0BEN", mine=(stories.pending(), stories.pending(invited)))
+    titles = [
+        [one["text"]["text"] for one in views.home(home)["blocks"] if one["type"] == "header"] for home in (keys, both)
+    ]
+    assert titles == [["Keydesk", "Your keys"], ["Keydesk", "Your keys and invitations"]]
 
 
 def test_the_request_form_offers_only_what_policy_may_allow() -> None:

@@ -291,7 +291,7 @@ async def test_a_stranger_is_told_so_in_the_browser(desk: World, page: Page) -> 
     """Signed in as somebody who was not asked: a sentence, and the way to another account."""
     key = await desk.awaited()
     await open_signed_in(page, f"{desk.url}/d/{key.id}", "U0BEN")
-    await expect(page.get_by_role("heading", level=1)).to_contain_text("not yours to bring")
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Ben Okafor was not asked to bring this key")
     await expect(page.get_by_role("button", name="Sign in as somebody else")).to_be_visible()
 
 

@@ -57,11 +57,14 @@ def grant_list(home: Home, *, said: str = "") -> Message:
 def _mine(home: Home, *, room: int, ids: bool = False) -> list[Block]:
     current = [story for story in home.mine if _open(story)]
     over = [story for story in home.mine if not _open(story)][:EARLIER_SHOWN]
+    title = header(
+        "Your keys and invitations" if any(standing.invited(one.request.draft) for one in home.mine) else "Your keys"
+    )
     if not home.mine:
-        return [header("Your keys"), section("None yet. `/apikey request`, or the button above on Home, asks for one.")]
+        return [title, section("None yet. `/apikey request`, or the button above on Home, asks for one.")]
     earlier: list[Block] = [header("Earlier"), *(_past(story) for story in over)] if over else []
     shown = [_current(story, ids=ids) for story in current] or [[section("No open request, and no key in use.")]]
-    return [header("Your keys"), *_fitting(shown, room=room - 1 - len(earlier)), *earlier]
+    return [title, *_fitting(shown, room=room - 1 - len(earlier)), *earlier]
 
 
 def _fitting(entries: Sequence[list[Block]], *, room: int) -> list[Block]:

@@ -1,6 +1,5 @@
 """Block Kit as plain dicts, with Slack's limits as named constants."""
 
-from collections.abc import Sequence
 from typing import Any, TypedDict
 
 from bot.slack.text import plain
@@ -39,11 +38,6 @@ def mrkdwn(text: str) -> Block:
 def section(text: str) -> Block:
     """A paragraph."""
     return {"type": "section", "text": mrkdwn(text)}
-
-
-def facts(pairs: Sequence[tuple[str, str]]) -> Block:
-    """Name and value, in two columns; ten at most."""
-    return {"type": "section", "fields": [mrkdwn(f"*{name}*\n{value}") for name, value in pairs]}
 
 
 def header(text: str) -> Block:

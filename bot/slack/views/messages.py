@@ -3,10 +3,10 @@
 from bot.desk.links import LINK_LIVES
 from bot.desk.model import Draft, Handover, NoticeKind, Ruling, Story
 from bot.desk.states import GrantState, RequestState
-from bot.slack.text import mention, money, name, quoted, span, when
+from bot.slack.text import mention, name, quoted, span, when
 from bot.slack.views import standing
 from bot.slack.views.deposits import by_hand_card, deposit_card, deposited, stuck_card
-from bot.slack.views.kit import Block, Message, actions, button, facts, section, small
+from bot.slack.views.kit import Block, Message, actions, button, section, small
 from bot.slack.views.unusual import suspected, unusual
 from bot.slack.views.usage import budget, overspent
 
@@ -24,11 +24,10 @@ def approval_card(story: Story) -> Message:
     blocks = [
         section(f"*{who} asks for {asked}*"),
         section(standing.in_words(draft, story.grant)),
-        facts(_terms(draft)),
         section(f"*Why*\n{quoted(draft.reason, standing.REASON_ON_CARD)}"),
     ]
-    if story.limits:
-        blocks.append(small("\n".join(standing.limit(limit, draft) for limit in story.limits)))
+    if small_print := [*_project_id(draft), *(standing.limit(limit, draft) for limit in story.limits)]:
+        blocks.append(small("\n".join(small_print)))
     if pending:
         blocks += [
             actions(
@@ -49,19 +48,11 @@ def approval_card(story: Story) -> Message:
     return {"text": f"{_first_line(standing.decided(story))}: {asked} for {who}.", "blocks": blocks}
 
 
-def _terms(draft: Draft) -> list[tuple[str, str]]:
-    new = draft.scope.new_project is not None
-    shown = "will be made" if new else f"`{name(draft.scope.project, 80)}`"
-    project = ("Project", f"{name(draft.project_name)} ({shown})")
-    if standing.invited(draft):
-        return [project, ("At", name(draft.provider_name))]
-    budget = draft.scope.monthly_budget_cents
-    return [
-        ("May do", standing.may_do(draft)),
-        project,
-        ("Lives for", f"{span(draft.duration)}, from pick-up"),
-        *([("Monthly budget", money(budget))] if budget else []),
-    ]
+def _project_id(draft: Draft) -> list[str]:
+    """Projects may have the same name. One that is still to be made has no id, nor has what is no project."""
+    if draft.scope.new_project is not None or standing.elsewhere(draft):
+        return []
+    return [f"• *Project*: `{name(draft.scope.project, 80)}` at {name(draft.provider_name)}."]
 
 
 def receipt(story: Story) -> Message:
@@ -203,7 +194,8 @@ def help_text() -> Message:
     """What `/apikey` can do."""
     lines = [
         "*Keydesk* gives out API keys that expire, without a key ever being pasted into chat.",
-        "• `/apikey request` asks for a key. An approver decides; you pick it up.",
+        "• `/apikey request` asks for a key, or for an invitation to the provider where policy offers it. An approver decides; you "
+        "pick the key up.",
         "• `/apikey list` shows your requests and keys, with what you can do now.",
         "• `/apikey usage` shows what your keys used this month, and what is left of their budgets.",
         "• `/apikey digest` shows your week: what was spent, what ends, what lies idle. It comes by itself on Mondays.",
@@ -211,6 +203,9 @@ def help_text() -> Message:
         "• `/apikey revoke` gives a key back: choose it from the list, or name it: `/apikey revoke g_…`",
         "• `/apikey help` shows this.",
     ]
+    lines.append(
+        "Where no program can make a key, a person is asked to bring it: they get a message with the button *Bring the key*."
+    )
     return {
         "text": "Keydesk: /apikey request, list, usage, digest, settings, revoke or help.",
         "blocks": [section("\n".join(lines)), small("Your keys and what waits for you are on this app's Home, too.")],

@@ -6,7 +6,8 @@ choices are one provider's carry its name in their action's id: another provider
 
 from bot.desk.model import NEW_PROJECT, Wish
 from bot.desk.offer import Ability, Permission, Project
-from bot.desk.policy import parse_duration
+from bot.desk.policy import DEPOSIT, parse_duration
+from bot.desk.providers import mints
 from bot.desk.requests import MODELS_AT_MOST, PROJECT_NAME, Choice, Menu
 from bot.slack.text import escaped, span
 from bot.slack.views.kit import (
@@ -20,6 +21,7 @@ from bot.slack.views.kit import (
     option,
     plain_text,
     section,
+    small,
 )
 
 REQUEST_FORM = "request_form"
@@ -52,6 +54,8 @@ def request_form(menu: Menu, *, provider: str = "", wish: Wish = Wish.KEY, warni
             acts=len(providers) > 1,
         )
     ]
+    if not mints(choice.provider):
+        blocks.append(small("A person makes this key and brings it, sealed; you pick it up like any other."))
     if flaw := warning or choice.probe.flaw:
         blocks.append(section(f":warning: {escaped(flaw, 600)}"))
     if choice.invites:
@@ -83,12 +87,16 @@ def project_options(choice: Choice, projects: list[Project], query: str) -> list
     """The projects that fit what was typed; where policy allows it, a new one of that name."""
     wanted = query.casefold()
     found = [one for one in projects if wanted in one.name.casefold() or wanted in one.id.casefold()]
-    options = [option(one.name or one.id, one.id) for one in found[:OPTIONS]]
+    options = [_project_option(one) for one in found[:OPTIONS]]
     name = query.strip()
     taken = any(one.name.casefold() == name.casefold() for one in projects)
     if choice.makes_projects and not taken and PROJECT_NAME.fullmatch(name) and len(NEW_PROJECT + name) <= OPTION_TEXT:
         options = [*options[: OPTIONS - 1], option(f"New project: {name}", f"{NEW_PROJECT}{name}")]
     return options
+
+
+def _project_option(project: Project) -> Block:
+    return option(project.name or project.id, project.id)
 
 
 def permission_options(choice: Choice, query: str) -> list[Block]:
@@ -126,35 +134,37 @@ def _wish(choice: Choice, wish: Wish) -> Block:
 
 def _project(choice: Choice, wish: Wish) -> Block:
     new = choice.makes_projects and wish is Wish.KEY
-    return entry(
-        PROJECT,
-        "Project",
-        {
-            "type": "external_select",
-            "action_id": _of(PROJECT, choice),
-            "min_query_length": 0,
-            "placeholder": plain_text(f"One of the projects at {choice.provider.label}", PLACEHOLDER_TEXT),
-        },
-        hint="Not there yet? Type a name, and a project of that name is made with your key." if new else "",
-    )
+    brought = choice.provider.name == DEPOSIT
+    element: Block = {
+        "type": "external_select",
+        "action_id": _of(PROJECT, choice),
+        "min_query_length": 0,
+        "placeholder": plain_text(
+            "What the key is for" if brought else f"One of the projects at {choice.provider.label}", PLACEHOLDER_TEXT
+        ),
+    }
+    if choice.only_project:
+        element["initial_option"] = _project_option(choice.only_project)
+    hint = "Not there yet? Type a name, and a project of that name is made with your key." if new else ""
+    if brought:
+        hint = "What policy names and no other provider here has. Is something missing? Your operator adds it to the policy."
+    return entry(PROJECT, "Service" if brought else "Project", element, hint=hint)
 
 
 def _terms(choice: Choice) -> list[Block]:
     longest = max(parse_duration(rule.max_duration) for rule in choice.rules)
     largest = max(rule.max_monthly_budget for rule in choice.rules)
     proposed = choice.rules[0]
-    blocks = [
-        entry(
-            PERMISSION,
-            "What the key may do",
-            {
-                "type": "external_select",
-                "action_id": _of(PERMISSION, choice),
-                "min_query_length": 0,
-                "placeholder": plain_text("As little as does the job", PLACEHOLDER_TEXT),
-            },
-        )
-    ]
+    permission: Block = {
+        "type": "external_select",
+        "action_id": _of(PERMISSION, choice),
+        "min_query_length": 0,
+        "placeholder": plain_text("As little as does the job", PLACEHOLDER_TEXT),
+    }
+    if len(choice.permissions) == 1:
+        [only] = choice.permissions
+        permission["initial_option"] = option(only.label, only.id)
+    blocks = [entry(PERMISSION, "What the key may do", permission)]
     if choice.has_models:
         blocks.append(
             entry(

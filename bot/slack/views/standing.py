@@ -235,14 +235,13 @@ def pick_up(grant: Grant) -> Block:
 
 
 def revoke(story: Story) -> Block:
-    """The holder's and the approvers' button; it asks once more."""
+    """The holder's and the approvers' button. It stands beside healthy keys, so it is plain; what it asks once more is not."""
     grant = story.grant
     if grant is not None and invited(grant.draft):
         return button(
             "Withdraw",
             REVOKE,
             grant.id,
-            style="danger",
             confirm={
                 "title": plain_text("Withdraw the invitation?", 100),
                 "text": plain_text("Who accepted it is taken out of the project again.", 300),
@@ -255,7 +254,6 @@ def revoke(story: Story) -> Block:
         "Revoke",
         REVOKE,
         story.grant.id if story.grant else "",
-        style="danger",
         confirm={
             "title": plain_text("Revoke this key?", 100),
             "text": plain_text(f"{_then(story)} It cannot be undone: a new key needs a new request.", 300),

@@ -149,8 +149,18 @@ function explain(problem) {
     return message("The key could not be sealed", "Nothing was sent. Reload the page, or use another browser.", member);
   }
   if (problem.status === 401) return view("signed-out", member);
+  if (problem.code === "not_yours") {
+    // One browser is often signed in as another person already; which one is what helps here.
+    return message(
+      `${member.name} was not asked to bring this key`,
+      "Keydesk tells whoever may bring it in Slack. If that was you under another account, sign in as that one. " +
+        "Nobody may bring a key that is not awaited any more.",
+      member,
+      { other: true },
+    );
+  }
   message(...headed(problem.message, problem.next), member, {
     retry: problem.status === 0 || problem.status >= 500 || problem.code === "csrf",
-    other: problem.code === "not_yours" || problem.code === "not_welcome",
+    other: problem.code === "not_welcome",
   });
 }

@@ -5,6 +5,7 @@ reference of blocks, elements and composition objects, with its limits.
 """
 
 import copy
+import math
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -68,6 +69,33 @@ def number(least: int, most: int) -> Rule:
             report.add(at, f"must be between {least} and {most}")
 
     return rule
+
+
+def figure(report: Report, at: str, value: Any) -> None:
+    """A finite number, whole or not."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        report.add(at, "must be of type: number")
+    elif not math.isfinite(value):
+        report.add(at, "must be finite")
+
+
+def _same_labels(report: Report, at: str, value: Any) -> None:
+    """Each series of a chart has a name of its own, and a point for each category, in their order."""
+    if report.problems:
+        return
+    names = [series["name"] for series in value["series"]]
+    if len(set(names)) < len(names):
+        report.add(f"{at}/series", "names of series must be unique")
+    for number, series in enumerate(value["series"]):
+        if [point["label"] for point in series["data"]] != value["axis_config"]["categories"]:
+            report.add(f"{at}/series/{number}/data", "labels must match the categories")
+
+
+def _few_charts(report: Report, at: str, value: Any) -> None:
+    """A message takes two."""
+    blocks = value if isinstance(value, list) else []
+    if sum(isinstance(one, dict) and one.get("type") == CHART for one in blocks) > CHARTS:
+        report.add(at, f"no more than {CHARTS} items of type {CHART} allowed")
 
 
 def one_of(*values: str) -> Rule:
@@ -308,10 +336,39 @@ _COMMON_BLOCKS: dict[str, Rule] = {
         }
     ),
 }
-_MESSAGE = items(
-    typed({**_COMMON_BLOCKS, "markdown": _block({"text": string(12_000, least=1)})}, "block"),
-    most=MESSAGE_BLOCKS,
-    least=0,
+_LABEL = string(20, least=1)
+_POINTS = items(shape({"label": _LABEL, "value": figure}), most=20)
+_SERIES_CHART = both(
+    shape(
+        {
+            "type": anything,
+            "series": items(shape({"name": _LABEL, "data": _POINTS}), most=12),
+            "axis_config": shape(
+                {"categories": items(_LABEL, most=20)}, {"x_label": string(50), "y_label": string(50)}
+            ),
+        }
+    ),
+    _same_labels,
+)
+_CHART = typed(
+    {
+        "pie": shape({"type": anything, "segments": items(shape({"label": _LABEL, "value": figure}), most=12)}),
+        **dict.fromkeys(("bar", "area", "line"), _SERIES_CHART),
+    },
+    "chart",
+)
+CHART = "data_visualization"
+CHARTS = 2
+"""How many charts a message takes."""
+_IN_MESSAGES: dict[str, Rule] = {
+    **_COMMON_BLOCKS,
+    "markdown": _block({"text": string(12_000, least=1)}),
+    # https://docs.slack.dev/reference/block-kit/blocks/data-visualization-block
+    CHART: _block({"title": string(50, least=1), "chart": _CHART}),
+}
+_MESSAGE = both(items(typed(_IN_MESSAGES, "block"), most=MESSAGE_BLOCKS, least=0), _few_charts)
+_MESSAGE_WITHOUT_CHARTS = items(
+    typed({name: rule for name, rule in _IN_MESSAGES.items() if name != CHART}, "block"), most=MESSAGE_BLOCKS, least=0
 )
 _VIEW = items(typed(_COMMON_BLOCKS, "block"), most=VIEW_BLOCKS, least=0)
 _UNIQUE_BLOCKS = _unique("block_id")
@@ -340,10 +397,10 @@ _VIEW_SHAPES = typed(
 _CHOICES = shape({}, {"options": items(_option(), most=100, least=0), "option_groups": _GROUPS})
 
 
-def message_problems(blocks: Any) -> list[str]:
-    """What Slack would mind about a message's blocks."""
+def message_problems(blocks: Any, *, charts: bool = True) -> list[str]:
+    """What Slack would mind about a message's blocks; in a workspace that has no charts, about those too."""
     report = Report()
-    _MESSAGE(report, "/blocks", blocks)
+    (_MESSAGE if charts else _MESSAGE_WITHOUT_CHARTS)(report, "/blocks", blocks)
     _UNIQUE_BLOCKS(report, "/blocks", blocks)
     return report.problems
 

@@ -8,6 +8,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from sandbox.blocks import completed, message_problems
+from sandbox.files import Files
 from sandbox.tickets import ResponseUrl, ResponseUrls
 from sandbox.web_api import Call, Method
 from sandbox.workspace import BOT_USER, TEAM_DOMAIN, Channel, Json, Message, Refusal, Workspace
@@ -15,12 +16,12 @@ from sandbox.workspace import BOT_USER, TEAM_DOMAIN, Channel, Json, Message, Ref
 LONGEST_POST, LONGEST_UPDATE = 40_000, 4_000
 
 
-def checked_content(content: Json, *, most: int = LONGEST_POST) -> tuple[str, list[Json]]:
-    """A message's text and blocks as Slack keeps them; refuses what Slack refuses."""
+def checked_content(content: Json, *, charts: bool, most: int = LONGEST_POST) -> tuple[str, list[Json]]:
+    """A message's text and blocks as Slack keeps them; refuses what Slack refuses. `charts`: whether the workspace has them."""
     text, blocks = content.get("text") or "", content.get("blocks") or []
     if not isinstance(text, str):
         raise Refusal("invalid_arguments", response_metadata={"messages": ["[ERROR] text must be a string"]})
-    if problems := message_problems(blocks):
+    if problems := message_problems(blocks, charts=charts):
         raise Refusal("invalid_blocks", errors=problems, response_metadata={"messages": problems})
     if not text and not blocks:
         raise Refusal("no_text")
@@ -29,11 +30,23 @@ def checked_content(content: Json, *, most: int = LONGEST_POST) -> tuple[str, li
     return text, completed(blocks)
 
 
+def checked_metadata(told: Any) -> Json | None:
+    """A message's metadata: the kind of event, and what belongs to it."""
+    if not told:
+        return None
+    if not isinstance(told, dict) or not isinstance(told.get("event_type"), str):
+        raise Refusal("invalid_metadata_format")
+    if not isinstance(told.get("event_payload"), dict):
+        raise Refusal("invalid_metadata_format")
+    return {"event_type": told["event_type"], "event_payload": told["event_payload"]}
+
+
 class Chat:
     """Posts, changes and deletes the app's messages."""
 
-    def __init__(self, *, workspace: Workspace, response_urls: ResponseUrls) -> None:
+    def __init__(self, *, workspace: Workspace, response_urls: ResponseUrls, files: Files) -> None:
         self._workspace = workspace
+        self._files = files
         self._response_urls = response_urls
         scope = ("chat:write",)
         self.methods = {
@@ -49,13 +62,14 @@ class Chat:
         """Shows what the app put into its acknowledgement of a command."""
         content = {"text": body} if isinstance(body, str) else body
         if content:
-            text, blocks = checked_content(content)
+            text, blocks = self._checked(content)
             self._say(channel, user, text, blocks, in_channel=content.get("response_type") == "in_channel")
 
     def _post(self, call: Call) -> Json:
         channel = self._channel(call, direct=True)
-        text, blocks = checked_content(call.args)
-        message = self._workspace.post(channel, user=BOT_USER, text=text, blocks=blocks)
+        text, blocks = self._checked(call.args)
+        metadata = checked_metadata(call.args.get("metadata"))
+        message = self._workspace.post(channel, user=BOT_USER, text=text, blocks=blocks, metadata=metadata)
         return {"channel": channel.id, "ts": message.ts, "message": message.as_message()}
 
     def _post_ephemeral(self, call: Call) -> Json:
@@ -64,15 +78,14 @@ class Chat:
         member = self._workspace.members.get(user)
         if member is None or member.deleted or user not in channel.members:
             raise Refusal("user_not_in_channel")
-        text, blocks = checked_content(call.args)
+        text, blocks = self._checked(call.args)
         message = self._workspace.post(channel, user=BOT_USER, text=text, blocks=blocks, only_for=user)
         return {"message_ts": message.ts}
 
     def _update(self, call: Call) -> Json:
         channel, message = self._own(call, "cant_update_message")
         # Slack keeps the blocks where the call names none, and takes them away where it names an empty list.
-        content = {**call.args, "blocks": call.args.get("blocks", message.blocks)}
-        text, blocks = checked_content(content, most=LONGEST_UPDATE)
+        text, blocks = self._checked(call.args, most=LONGEST_UPDATE, otherwise=message.blocks)
         message.rewrite(text, blocks, at=self._workspace.new_ts())
         self._workspace.changed()
         shown = {name: value for name, value in message.as_message().items() if name != "ts"}
@@ -91,6 +104,18 @@ class Chat:
             raise Refusal("message_not_found")
         link = f"https://{TEAM_DOMAIN}.slack.com/archives/{channel.id}/p{message.ts.replace('.', '')}"
         return {"channel": channel.id, "permalink": link}
+
+    def _checked(
+        self, content: Json, *, most: int = LONGEST_POST, otherwise: list[Json] | None = None
+    ) -> tuple[str, list[Json]]:
+        """A message's text and blocks; where no blocks are named, those that it has `otherwise`."""
+        kept = otherwise if "blocks" not in content else None
+        if kept:
+            content = {**content, "blocks": kept}
+        text, blocks = checked_content(content, charts=self._workspace.charts, most=most)
+        if not kept:
+            self._files.placed(blocks)
+        return text, blocks
 
     def _channel(self, call: Call, *, direct: bool = False) -> Channel:
         id = call.text("channel", "channel_not_found")
@@ -138,7 +163,7 @@ class Chat:
             channel.messages.remove(clicked)
             self._workspace.changed()
             return
-        text, blocks = checked_content(content)
+        text, blocks = self._checked(content)
         # A click's answer takes the place of an ephemeral message unless it says otherwise; of others only if asked.
         replaces = content.get("replace_original", clicked is not None and clicked.only_for is not None)
         if replaces and clicked is not None:

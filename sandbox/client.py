@@ -170,6 +170,14 @@ class Sandbox:
         """The next `times` calls of Slack's method are answered 429."""
         await self.fault("slack", method, times=times, status=429, retry_after=retry_after)
 
+    async def features(self, **has: Any) -> None:
+        """What the workspace has: `charts=False`, `files=False`; `looks`: how often a fresh file is not there yet."""
+        await self.post("features", **has)
+
+    async def limits(self, **methods: Any) -> None:
+        """Slack's rate limits from now on, by method; none, where none are named."""
+        await self.post("limits", **methods)
+
     async def patch_member(self, user_id: str, **fields: Any) -> None:
         """Changes fields of a member, of the profile, or custom profile fields (`Xf…`)."""
         await self.post(f"members/{user_id}", **fields)

@@ -12,7 +12,9 @@ from starlette.routing import BaseRoute, Route
 from sandbox.anthropic import PretendAnthropic
 from sandbox.delivery import Deliveries, Disturbance, Retry, SocketMode
 from sandbox.faults import Fault, Faults
+from sandbox.files import Files
 from sandbox.interactions import Interactions
+from sandbox.limits import Limits
 from sandbox.litellm import PretendLiteLLM
 from sandbox.openai import PretendOpenAI
 from sandbox.openid import OpenId
@@ -58,7 +60,11 @@ class Control:
         anthropic: PretendAnthropic,
         litellm: PretendLiteLLM,
         faults: Faults,
+        files: Files,
+        limits: Limits,
     ) -> None:
+        self._files = files
+        self._limits = limits
         self._workspace = workspace
         self._interactions = interactions
         self._deliveries = deliveries
@@ -100,6 +106,9 @@ class Control:
             _route("POST", "fault", self._fault),
             _route("POST", "mend", self._mend),
             _route("POST", "clock", self._clock),
+            _route("POST", "features", self._features),
+            _route("POST", "limits", self._set_limits),
+            _route("POST", "furnish", self._furnish),
             *_acts("openai", openai.acts),
             *_acts("anthropic", anthropic.acts),
         ]
@@ -255,6 +264,26 @@ class Control:
 
     async def _mend(self, asked: Json) -> Json:
         self._faults.mend(asked.get("target"))
+        return DONE
+
+    async def _features(self, asked: Json) -> Json:
+        """What the workspace has: `charts` of Slack's own, `files`; `looks` is how often a fresh file is not there yet."""
+        self._workspace.charts = bool(asked.get("charts", self._workspace.charts))
+        self._files.disabled = not asked.get("files", not self._files.disabled)
+        self._files.looks = int(asked.get("looks", self._files.looks))
+        return DONE
+
+    async def _set_limits(self, asked: Json) -> Json:
+        """The rate limits of Slack's methods, in place of those that were set."""
+        self._limits.set(asked)
+        return {**DONE, "refused": self._limits.refused}
+
+    async def _furnish(self, asked: Json) -> Json:
+        """Many members more: `U0…` with numbers from 0 on."""
+        for number in range(int(asked["members"])):
+            id = f"U0M{number:06}"
+            self._workspace.members[id] = Member(id, f"m{number}", f"Member {number}", tz=asked.get("tz", "UTC"))
+        self._workspace.changed()
         return DONE
 
     async def _clock(self, asked: Json) -> Json:

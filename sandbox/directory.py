@@ -19,6 +19,7 @@ from sandbox.workspace import (
 )
 
 _CHANNEL_SCOPES = ("channels:read", "groups:read", "im:read", "mpim:read")
+_HISTORY_SCOPES = ("channels:history", "groups:history", "im:history", "mpim:history")
 _OPEN_SCOPES = ("channels:manage", "groups:write", "im:write", "mpim:write")
 
 
@@ -44,6 +45,7 @@ class Directory:
             "conversations.info": Method(self._channel, _CHANNEL_SCOPES),
             "conversations.members": Method(self._channel_members, _CHANNEL_SCOPES),
             "conversations.list": Method(self._channels, _CHANNEL_SCOPES),
+            "conversations.history": Method(self._history, _HISTORY_SCOPES),
         }
 
     def _auth_test(self, call: Call) -> Json:
@@ -140,6 +142,26 @@ class Directory:
         ]
         channels, metadata = call.page(found)
         return {"channels": channels, **metadata}
+
+    def _history(self, call: Call) -> Json:
+        """The newest first, without ephemeral ones; metadata where it is asked for."""
+        channel = self._workspace.channel(call.text("channel", "channel_not_found"))
+        needed = "im:history" if channel.im else "groups:history" if channel.is_private else "channels:history"
+        if needed not in call.scopes:
+            raise Refusal("missing_scope", needed=needed, provided=",".join(sorted(call.scopes)))
+        oldest, latest = call.text("oldest") or "0", call.text("latest") or "inf"
+        try:
+            since, until = float(oldest), float(latest)
+        except ValueError:
+            raise Refusal("invalid_ts_oldest") from None
+        there = [
+            message.as_message(with_metadata=call.flag("include_all_metadata"))
+            for message in reversed(channel.messages)
+            if message.only_for is None and since < float(message.ts) < until
+        ]
+        messages, metadata = call.page(there, most=999)
+        more = bool(metadata["response_metadata"]["next_cursor"])
+        return {"messages": messages, "has_more": more, "pin_count": 0, **metadata}
 
     def _shown_channel(self, channel: Channel) -> Json:
         common = {

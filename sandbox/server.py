@@ -23,8 +23,10 @@ from sandbox.credentials import Credentials
 from sandbox.delivery import Deliveries, SocketMode
 from sandbox.directory import Directory
 from sandbox.faults import Faults
+from sandbox.files import Files
 from sandbox.interactions import Interactions
 from sandbox.keeping import StateFile
+from sandbox.limits import Limits
 from sandbox.litellm import PretendLiteLLM
 from sandbox.openai import PretendOpenAI
 from sandbox.openid import OpenId
@@ -144,7 +146,8 @@ class SandboxServer(uvicorn.Server):
         deliveries = self._deliveries = Deliveries(
             signing_secret=told.signing_secret, sockets=sockets, ack_seconds=ack_seconds
         )
-        chat = Chat(workspace=workspace, response_urls=response_urls)
+        files, limits = Files(clock=clock, base_url=told.base_url), Limits()
+        chat = Chat(workspace=workspace, response_urls=response_urls, files=files)
         screens = Screens(workspace=workspace, triggers=triggers)
         socket_url = f"{told.base_url.replace('http', 'ws', 1)}/link"
         directory = Directory(workspace=workspace, sockets=sockets, socket_url=socket_url)
@@ -153,7 +156,8 @@ class SandboxServer(uvicorn.Server):
             credentials=told,
             scopes=scopes,
             clock=clock,
-            methods={**chat.methods, **screens.methods, **directory.methods, **open_id.methods},
+            methods={**chat.methods, **files.methods, **screens.methods, **directory.methods, **open_id.methods},
+            limits=limits,
         )
         interactions = Interactions(
             workspace=workspace,
@@ -179,11 +183,14 @@ class SandboxServer(uvicorn.Server):
             anthropic=anthropic,
             litellm=litellm,
             faults=faults,
+            files=files,
+            limits=limits,
         )
         app = Starlette(
             routes=[
                 web_api.route,
                 chat.route,
+                *files.routes,
                 *open_id.routes,
                 *control.routes,
                 WebSocketRoute("/link", sockets.serve),

@@ -13,6 +13,7 @@ from starlette.routing import Route
 
 from sandbox.credentials import Credentials
 from sandbox.delivery import RECORD_KEPT
+from sandbox.limits import Limits
 from sandbox.workspace import Clock, Json, Refusal
 
 Handler = Callable[["Call"], Json]
@@ -78,7 +79,9 @@ class WebApi:
         scopes: Iterable[str],
         clock: Clock,
         methods: Mapping[str, Method],
+        limits: Limits,
     ) -> None:
+        self._limits = limits
         self._bot_token, self._app_token = credentials.bot_token, credentials.app_token
         self._scopes = tuple(scopes)
         self._clock = clock
@@ -94,6 +97,8 @@ class WebApi:
         token = None
         try:
             args, token = await _arguments(request)
+            if (wait := self._limits.retry_after(name, args)) is not None:
+                return JSONResponse({"ok": False, "error": "ratelimited"}, 429, {"retry-after": str(wait)})
             answer = {"ok": True, **self._call(name, args, token, request.headers)}
         except Refusal as refusal:
             answer = {"ok": False, "error": refusal.error, **refusal.more}

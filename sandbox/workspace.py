@@ -182,6 +182,7 @@ class Message:
     only_for: str | None = None
     edited: str | None = None
     username: str | None = None
+    metadata: Json | None = None
     former: list[list[Json]] = field(default_factory=list)
 
     def rewrite(self, text: str, blocks: list[Json], *, at: str) -> None:
@@ -189,13 +190,15 @@ class Message:
         self.former = [*self.former, self.blocks][-FORMER_KEPT:]
         self.text, self.blocks, self.edited = text, blocks, at
 
-    def as_message(self) -> Json:
+    def as_message(self, *, with_metadata: bool = True) -> Json:
         """Slack's message object."""
         message: Json = {"type": "message", "user": self.user, "ts": self.ts, "text": self.text, "team": TEAM}
         if self.user == BOT_USER:
             message |= {"bot_id": BOT, "app_id": APP, "bot_profile": BOT_PROFILE}
         if self.blocks:
             message["blocks"] = self.blocks
+        if self.metadata and with_metadata:
+            message["metadata"] = self.metadata
         if self.edited:
             message["edited"] = {"user": BOT if self.user == BOT_USER else self.user, "ts": self.edited}
         return message
@@ -306,6 +309,7 @@ class Workspace:
         self.stacks: dict[str, list[View]] = {}
         self.homes: dict[str, View] = {}
         self.pending: Counter[str] = Counter()
+        self.charts = True
         self.rev = 1
         self._last_ts = 0
         self._change = asyncio.Event()
@@ -372,6 +376,7 @@ class Workspace:
         blocks: list[Json] | None = None,
         only_for: str | None = None,
         username: str | None = None,
+        metadata: Json | None = None,
     ) -> Message:
         """Adds a message."""
         message = Message(
@@ -382,6 +387,7 @@ class Workspace:
             blocks=blocks or [],
             only_for=only_for,
             username=username,
+            metadata=metadata,
         )
         channel.messages.append(message)
         channel.seen[user] = message.ts

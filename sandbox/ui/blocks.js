@@ -3,6 +3,7 @@
  * inputs, and sends what a member does with them.
  */
 
+import { chart } from "./charts.js";
 import { confirmDialog } from "./dialogs.js";
 import { externalLink, freshId, h, icon, safeHref } from "./dom.js";
 import { INPUTS } from "./inputs.js";
@@ -241,6 +242,7 @@ const BLOCKS = {
   actions: (block, id, surface) => block.elements.map((element) => interactive(element, id, surface)),
   image: (block, id, surface) =>
     h("figure", {}, block.title && h("figcaption", { dir: "auto" }, textNode(block.title, surface)), picture(block)),
+  data_visualization: chart,
   rich_text: (block, id, surface) => richText(block, surface),
   alert: (block, id, surface) =>
     h(

@@ -79,6 +79,7 @@ class World:
     team: str = TEAM
     go_round: Callable[[], Awaitable[None]] | None = None
     tick: Callable[[], Awaitable[None]] | None = None
+    send_digests: Callable[[], Awaitable[None]] | None = None
 
     @property
     def ana(self) -> Member:
@@ -200,6 +201,11 @@ class World:
         assert self.go_round is not None
         await self.go_round()
 
+    async def digest(self) -> None:
+        """The weekly digests that are due are sent."""
+        assert self.send_digests is not None
+        await self.send_digests()
+
     async def call(self, key: str, *, tokens: int | None = None) -> httpx.Response:
         """What the provider says to whoever shows this key and wants so many tokens."""
         most = {} if tokens is None else {"max_tokens": tokens}
@@ -264,6 +270,7 @@ async def world(servers: Running, settings: Settings) -> AsyncIterator[World]:
                 http,
                 go_round=desk.watch.go_round,
                 tick=desk.watch.tick,
+                send_digests=desk.watch.digest,
             )
 
 

@@ -290,6 +290,8 @@ def _against(spent: Spent) -> str:
     week, before = cost(spent.week), cost(spent.before)
     if not spent.before:
         return f"{week}, and nothing in the week before" if spent.week else "nothing, as in the week before"
+    if not spent.week:
+        return f"nothing, after {before} in the week before"
     percent = round((spent.week - spent.before) * 100 / spent.before)
     if percent == 0:
         return f"{week}, as much as in the week before"

@@ -96,6 +96,8 @@ async def running(settings: Settings, *, clock: Clock = now) -> AsyncIterator[Se
             extra_routes=[skin.events_route(slack_app)] if settings.slack_signing_secret else [],
         )
 
+        await desk.replacing.review(team)  # the policy may be another since the last start
+
         sweeps = asyncio.create_task(desk.watch.run())
         stack.push_async_callback(_ended, desk.watch, sweeps)
         stack.push_async_callback(background.drain)

@@ -18,7 +18,7 @@ import sys
 import time
 from base64 import urlsafe_b64decode
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
 from concurrent.futures import Future
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -131,6 +131,10 @@ class Members:
     async def manager(self, member: str, profile_field: str) -> str | None:
         """No managers here."""
         return None
+
+    async def everybody(self) -> AsyncIterator[Sequence[Person]]:
+        """Nobody asks."""
+        yield ()
 
 
 async def _serve(url: str, port: int, *, grouped: bool, slack_port: int) -> None:

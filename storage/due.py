@@ -14,8 +14,8 @@ from sqlmodel import SQLModel
 from bot.desk.due import Due, DueKind, Queue, SweepName, SweepState
 from bot.desk.model import Grant, Key, Link, Notice
 from bot.desk.states import GrantState, KeyState, LinkState
+from storage.questions import QuestionStatements
 from storage.rows import table
-from storage.silences import SilenceStatements
 from storage.tables import DigestRow, RoundRow, SweepRow, TimerRow
 
 DESKS_TURN = (KeyState.REVOKING.value, KeyState.DISABLING.value, KeyState.ENABLING.value)
@@ -159,7 +159,7 @@ _KINDS: Mapping[DueKind, _Kind] = {
 }
 
 
-class DueStatements(SilenceStatements):
+class DueStatements(QuestionStatements):
     """What a transaction may do about what is due, without doing it."""
 
     def due(self, kind: DueKind, by: datetime, limit: int) -> Sequence[Due]:

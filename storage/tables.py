@@ -380,6 +380,7 @@ class NoticeRow(SQLModel, table=True):
     __table_args__ = (
         ForeignKeyConstraint(["team", "about"], ["requests.team", "requests.id"]),
         Index("notices_about", "team", "about"),
+        Index("notices_to", "team", "recipient"),
         Index(
             "notices_due",
             "due_at",

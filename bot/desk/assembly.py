@@ -10,6 +10,7 @@ from bot.desk.deposits import Deposits
 from bot.desk.digest import Digests
 from bot.desk.door import Door
 from bot.desk.grants import Grants
+from bot.desk.holders import Holders
 from bot.desk.incidents import Incidents
 from bot.desk.installation import Installation
 from bot.desk.inventory import Inventory
@@ -22,6 +23,7 @@ from bot.desk.overview import Overview
 from bot.desk.policy import Policy
 from bot.desk.ports import Clock, Directory, Line, Notifier, Provider, Random, Store
 from bot.desk.providers import Providers
+from bot.desk.replacing import Replacing
 from bot.desk.requests import Requests
 from bot.desk.revoking import Revoking
 from bot.desk.rounds import Rounds
@@ -47,6 +49,7 @@ class Desk:
     incidents: Incidents
     usage: UsageDesk
     leaving: Leaving
+    replacing: Replacing
     installation: Installation
     mailing: Mailing
     watch: Watch
@@ -115,6 +118,18 @@ def assemble(
     budgets = Budgets(policy=policy, providers=known, grants=grants, switching=switching, clock=clock, random=random)
     usage = UsageDesk(store=store, door=door, providers=known, budgets=budgets, bell=bell, clock=clock)
     inventory = Inventory(store=store, providers=known, grants=grants, bell=bell, clock=clock)
+    leaving = Leaving(store=store, directory=directory, grants=grants, bell=bell, clock=clock)
+    replacing = Replacing(store=store, directory=directory, approvers=approvers, clock=clock, random=random)
+    holders = Holders(
+        store=store,
+        directory=directory,
+        line=line,
+        approvers=approvers,
+        leaving=leaving,
+        replacing=replacing,
+        notifier=notifier,
+        clock=clock,
+    )
     rounds = Rounds(
         store=store,
         providers=known,
@@ -123,10 +138,10 @@ def assemble(
             RoundKind.CREDENTIAL: overview.look,
             RoundKind.USAGE: usage.collect,
             RoundKind.INVENTORY: inventory.take,
+            RoundKind.HOLDERS: holders.check,
         },
     )
     invitations = Invitations(store=store, providers=known, directory=directory, bell=bell, clock=clock)
-    leaving = Leaving(store=store, directory=directory, grants=grants, bell=bell, clock=clock)
     installation = Installation(store=store, line=line, bell=bell, clock=clock)
     incidents = Incidents(
         store=store,
@@ -143,7 +158,12 @@ def assemble(
         store=store,
         bell=bell,
         clock=clock,
-        handlers={TimerKind.UNUSUAL: incidents.look, TimerKind.QUIET: incidents.become_quiet},
+        handlers={
+            TimerKind.UNUSUAL: incidents.look,
+            TimerKind.QUIET: incidents.become_quiet,
+            TimerKind.ASKED: replacing.look,
+            TimerKind.HOLDERS: holders.tell,
+        },
     )
     mailing = Mailing(
         store=store,
@@ -185,6 +205,7 @@ def assemble(
         incidents=incidents,
         usage=usage,
         leaving=leaving,
+        replacing=replacing,
         installation=installation,
         mailing=mailing,
         watch=watch,

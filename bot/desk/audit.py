@@ -27,6 +27,8 @@ class Act(StrEnum):
     CANCELLED = "request.cancelled"
     REQUESTER_LEFT = "request.requester_left"
     LESSON_ACKNOWLEDGED = "lesson.acknowledged"
+    ASKED_ANEW = "request.asked_anew"
+    STRANDED = "request.stranded"
     PICK_UP_STARTED = "grant.pick_up_started"
     PICK_UP_BROKEN = "grant.pick_up_broken"
     MINTED = "key.minted"

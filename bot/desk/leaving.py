@@ -5,8 +5,9 @@ import logging
 from bot.desk.audit import Act
 from bot.desk.bell import Bell
 from bot.desk.grants import Grants
-from bot.desk.model import Actor, Cause
+from bot.desk.model import Actor, Cause, Person
 from bot.desk.ports import Clock, Directory, Store, Transaction
+from bot.desk.replacing import set_timers
 from bot.desk.states import RequestState
 
 log = logging.getLogger(__name__)
@@ -24,22 +25,30 @@ class Leaving:
         self._bell = bell
         self._clock = clock
 
-    async def look(self, member: Actor) -> bool:
+    async def look(self, member: Actor, *, unlisted: bool = False) -> bool:
         """Whether the member left; if so, their grants end, their keys are to be revoked, their pending requests are over.
 
-        Asked whenever something about a member changed, however late or often: what counts is what the directory says
-        now. Only its word that they are deactivated or a guest counts: nobody is taken for gone because it does not
-        know them or cannot be asked. Raises `Unavailable`, and `Superseded` when somebody moved the same thing in this
+        What they were asked, others are asked. Asked whenever something about a member changed, however late or often:
+        what counts is what the directory says now. Only its word that they are deactivated or a guest counts: nobody is
+        taken for gone because it does not know them, unless its whole list does not name them either (`unlisted`), or
+        because it cannot be asked. Raises `Unavailable`, and `Superseded` when somebody moved the same thing in this
         moment; look again then.
         """
         if not await self._store.read(lambda tx: _has_something(tx, member)):
             return False  # most changes are of a name or a picture, of somebody without a key: Slack is not asked
         person = await self._directory.person(member.id, fresh=True)
-        if person is None or not (person.deleted or person.guest):
+        why = why_gone(person)
+        if why is None and unlisted and (person is None or person.stranger):
+            why = "not a member"
+        if why is None:
             return False
-        why = "deactivated" if person.deleted else "guest"
         while await self._store.write(lambda tx: self._end_some(tx, member, why)):
             self._bell.ring()
+
+        def ask_others(tx: Transaction) -> None:
+            set_timers(tx, member.team, tx.asked(member.team, member.id), self._clock())
+
+        await self._store.write(ask_others)
         log.info("%s left (%s): their keys are revoked, their pending requests over", member.id, why)
         return True
 
@@ -57,5 +66,17 @@ class Leaving:
         return bool(grants or requests)
 
 
+def why_gone(person: Person | None) -> str | None:
+    """By which of the directory's words somebody is no full member any more; None where it has none."""
+    if person is None:
+        return None
+    return "deactivated" if person.deleted else "guest" if person.guest else None
+
+
 def _has_something(tx: Transaction, member: Actor) -> bool:
-    return bool(tx.living_grants_of(member.team, member.id, 1) or tx.pending_of(member.team, member.id, 1))
+    """A grant, a request, or a question to answer."""
+    return bool(
+        tx.living_grants_of(member.team, member.id, 1)
+        or tx.pending_of(member.team, member.id, 1)
+        or tx.asked(member.team, member.id)
+    )

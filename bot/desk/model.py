@@ -272,6 +272,8 @@ class NoticeKind(StrEnum):
     DEPOSITED = "deposited"  # to the holder: the key that somebody was to bring is here
     BY_HAND = "by_hand"  # to depositors: a key that only a person can revoke
     STUCK = "stuck"  # to whoever can see to it: a key that fails to be revoked
+    STRANDED = "stranded"  # to the requester: nobody is left who may decide on it, or bring the key
+    NOBODY = "nobody"  # to admins: the same
     BUDGET = "budget"  # to the holder: how much of a month's budget is used, and what follows
     OVERSPENT = "overspent"  # to who approved: a month's budget is used up, and what follows
     UNUSUAL = "unusual"  # to the holder: their key is used as it never was
@@ -388,7 +390,8 @@ class TimerKind(StrEnum):
     DEPOSIT = "deposit"  # a key: nobody brought it yet
     UNUSUAL = "unusual"  # a grant: whether its keys are used as they never were
     QUIET = "quiet"  # an incident: whether it is over, as nobody answered it
-    HOLDERS = "holders"  # a team: whether its holders are still members
+    ASKED = "asked"  # a request: whether those who were asked about it can still answer
+    HOLDERS = "holders"  # an admin: the nightly check of the holders has a flaw
 
 
 @dataclass(frozen=True, slots=True)
@@ -416,11 +419,12 @@ class Silence:
 
 
 class RoundKind(StrEnum):
-    """What a round that the desk makes at a provider is about."""
+    """What a round that the desk makes at a provider, or at Slack, is about."""
 
     CREDENTIAL = "credential"  # whether the desk's credential still may do what it needs
     USAGE = "usage"  # what was used, by key, day and model
     INVENTORY = "inventory"  # which keys there are
+    HOLDERS = "holders"  # at Slack: whether those who hold keys are still members
 
 
 @dataclass(frozen=True, slots=True)

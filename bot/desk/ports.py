@@ -117,6 +117,21 @@ class Transaction(Protocol):
     def pending_of(self, team: str, requester: str, limit: int) -> Sequence[AccessRequest]:
         """The requester's that nobody decided on, oldest first."""
 
+    def holders(self, team: str) -> frozenset[str]:
+        """Whoever has a grant that is neither ending nor ended, or a pending request."""
+
+    def questions(self, team: str, after: str, limit: int) -> Sequence[str]:
+        """The ids, after `after` and in their order, of requests about which the desk waits for somebody's answer.
+
+        To decide, to bring the key, or to say that they revoked it by hand.
+        """
+
+    def asked(self, team: str, member: str) -> Sequence[str]:
+        """Those of them about which this member was asked."""
+
+    def notices(self, team: str, about: str) -> Sequence[Notice]:
+        """All about this request."""
+
     def keys_of(self, team: str, grant_id: str) -> Sequence[Key]: ...
     def keys_metered(self, team: str, provider: str, meter: str) -> Sequence[Key]:
         """Those whose usage the provider reports under this id."""
@@ -503,6 +518,9 @@ class Directory(Protocol):
     async def manager(self, member: str, profile_field: str) -> str | None:
         """The member that the profile field names."""
 
+    def everybody(self) -> AsyncIterator[Sequence[Person]]:
+        """The workspace's whole list, page by page; those who left stand in it, too. Asks each time."""
+
 
 class Line(Protocol):
     """The desk's way into its workspace, which the workspace may take away. While it is refused, nothing passes."""
@@ -540,5 +558,8 @@ class Notifier(Protocol):
         `again`: an earlier try may have posted it, so that it is looked for before.
         """
 
-    async def warn(self, admin: str, state: ProviderState) -> None:
-        """Tells an admin, by direct message, that a provider does not serve the desk. Raises as `show` does."""
+    async def warn(self, admin: str, about: ProviderState | Round) -> None:
+        """Tells an admin, by direct message, that a provider does not serve the desk, or of a round's flaw.
+
+        Raises as `show` does.
+        """

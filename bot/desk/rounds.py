@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from bot.desk.due import Due, DueKind
-from bot.desk.errors import ProviderError, Superseded
+from bot.desk.errors import ProviderError, Superseded, Unavailable
 from bot.desk.limits import COLLECTED_EVERY
 from bot.desk.model import Round, RoundKind
 from bot.desk.offer import Ability
@@ -33,12 +33,17 @@ EVERY: Mapping[RoundKind, timedelta] = {
     RoundKind.CREDENTIAL: timedelta(minutes=1),
     RoundKind.USAGE: COLLECTED_EVERY,
     RoundKind.INVENTORY: timedelta(days=1),
+    RoundKind.HOLDERS: timedelta(days=1),
 }
 NEEDS: Mapping[RoundKind, Ability | None] = {
     RoundKind.CREDENTIAL: None,
     RoundKind.USAGE: Ability.USAGE,
     RoundKind.INVENTORY: Ability.LIST,
 }
+
+
+SLACK = "slack"
+"""What stands in a provider's place where a round is made at Slack."""
 
 
 class Lease:
@@ -115,7 +120,7 @@ class Rounds:
                 for name in self.providers
                 for kind, needs in NEEDS.items()
                 if needs is None or self.providers.offers(name, needs)
-            }
+            } | {(SLACK, RoundKind.HOLDERS)}
             if wanted - made:
                 new[team] = sorted(wanted - made)
         return new
@@ -123,9 +128,9 @@ class Rounds:
     async def _make(self, leased: Round) -> None:
         lease = Lease(leased, store=self.store, clock=self.clock)
         try:
-            needs = NEEDS[leased.kind]
-            walks = leased.provider in self.providers and (
-                needs is None or self.providers.offers(leased.provider, needs)
+            needs = NEEDS.get(leased.kind)
+            walks = leased.provider == SLACK or (
+                leased.provider in self.providers and (needs is None or self.providers.offers(leased.provider, needs))
             )
             told = await self.walks[leased.kind](lease) if walks else {}
             now = self.clock()
@@ -133,7 +138,7 @@ class Rounds:
             await lease.give_back(**ended)
         except Superseded:
             log.info("another process makes the round %s at %s", leased.kind, leased.provider)
-        except ProviderError as error:
+        except (ProviderError, Unavailable) as error:
             await self._put_off(lease, str(error), error)
         except Exception as error:
             log.exception("the round %s at %s failed and is made again", leased.kind, leased.provider)

@@ -162,6 +162,8 @@ class _Event(_Actor):
     type: _Id
     tokens: _Tokens | None = None
     team_ids: list[_Id] | None = None
+    subteam_id: _Id | None = None
+    subteam: _Named | None = None
     tab: _Id | None = None
     text: _Typed | None = None
 

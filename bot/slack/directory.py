@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 
@@ -45,14 +45,9 @@ class SlackDirectory:
 
     async def know_everybody(self) -> None:
         """All members, page by page: a call for each thousand, where `person` takes one for each."""
-        cursor = ""
-        while True:
-            answer = await self._ask(self._client.users_list(limit=PAGE, cursor=cursor), frozenset())
-            for user in answer["members"]:
-                self._people.keep(str(user["id"]), self._person(user))
-            cursor = str((answer.get("response_metadata") or {}).get("next_cursor") or "")
-            if not cursor:
-                return
+        async for page in self.everybody():
+            for person in page:
+                self._people.keep(person.id, person)
 
     async def members(self, group: str) -> frozenset[str]:
         """The members of a user group; empty where there is no such group."""
@@ -73,6 +68,21 @@ class SlackDirectory:
             re.search(r"\b[UW][A-Z0-9]{2,}\b", str(fields[profile_field]["value"])) if profile_field in fields else None
         )
         return self._managers.keep(key, named[0] if named else None)
+
+    async def everybody(self) -> AsyncIterator[Sequence[Person]]:
+        """Page by page, as Slack hands them out; rate limits are waited out. docs.slack.dev/apis/web-api/pagination"""
+        cursor = ""
+        while True:
+            answer = await self._ask(
+                self._client.users_list(team_id=self._team, limit=PAGE, cursor=cursor or None), frozenset()
+            )
+            yield [self._person(user) for user in answer["members"]]
+            following = str((answer.get("response_metadata") or {}).get("next_cursor") or "")
+            if not following:
+                return
+            if following == cursor:
+                raise Unavailable("Slack's list of members does not come to its end.")
+            cursor = following
 
     async def _ask(self, call: Awaitable[Any], none: frozenset[str], *, hurry: bool = False) -> Any:
         """The answer, or None where Slack says that there is no such thing. Anything else is `Unavailable`."""

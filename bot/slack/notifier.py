@@ -7,7 +7,7 @@ from aiohttp import ClientError
 from slack_sdk.errors import SlackApiError
 
 from bot.desk.errors import Unavailable, Undeliverable
-from bot.desk.model import Home, Notice, ProviderState, Story
+from bot.desk.model import Home, Notice, ProviderState, Round, Story
 from bot.desk.week import Digest
 from bot.slack import views
 from bot.slack.client import NEVER, SlackClient, code_of
@@ -58,9 +58,9 @@ class SlackNotifier:
             raise Undeliverable(f"team {digest.team} is not served here")
         await self._digests.send(digest, again=again)
 
-    async def warn(self, admin: str, state: ProviderState) -> None:
-        """Tells an admin of a provider that does not serve the desk."""
-        await self._post(admin, views.provider_flaw(state))
+    async def warn(self, admin: str, about: ProviderState | Round) -> None:
+        """Tells an admin of a provider that does not serve the desk, or of a round's flaw."""
+        await self._post(admin, views.round_flaw(about) if isinstance(about, Round) else views.provider_flaw(about))
 
     async def show_home(self, home: Home) -> None:
         """Publishes the member's Home."""

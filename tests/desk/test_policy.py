@@ -1,5 +1,6 @@
 """The policy file: what it allows, and what is refused when it is read, with line and mend."""
 
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -177,6 +178,9 @@ class Workspace:
 
     async def manager(self, member: str, profile_field: str) -> str | None:
         return None
+
+    async def everybody(self) -> AsyncIterator[Sequence[Person]]:
+        yield ()
 
 
 @pytest.mark.parametrize(

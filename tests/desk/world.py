@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -26,6 +26,7 @@ from bot.desk.model import (
     NoticeKind,
     Person,
     ProviderState,
+    Round,
     Ruling,
     Scope,
     Sealed,
@@ -111,6 +112,8 @@ class Workspace:
         self.managers = {BEN.id: ANA.id}
         self.refuses: str | None = None
         self.silent = False
+        self.unlisted: set[str] = set()
+        self.breaks_after: int | None = None
 
     async def person(self, member: str, *, fresh: bool = False) -> Person | None:
         """As known now, while the workspace is not silent."""
@@ -128,6 +131,14 @@ class Workspace:
     async def manager(self, member: str, profile_field: str) -> str | None:
         """As known now."""
         return self.managers.get(member)
+
+    async def everybody(self) -> AsyncIterator[Sequence[Person]]:
+        """Two at a time; those not `unlisted`. Breaks off after `breaks_after` pages."""
+        listed = [person for person in self.people.values() if person.id not in self.unlisted]
+        for number, at in enumerate(range(0, len(listed), 2)):
+            if self.silent or number == self.breaks_after:
+                raise Unavailable("Slack does not answer now.")
+            yield listed[at : at + 2]
 
 
 class Line:
@@ -298,7 +309,7 @@ class Slack:
         self.messages: dict[tuple[str, str], tuple[Notice, Story]] = {}
         self.shows = 0
         self.homes: dict[str, Home] = {}
-        self.warned: list[tuple[str, ProviderState]] = []
+        self.warned: list[tuple[str, ProviderState | Round]] = []
         self.faults: list[Exception] = []
         self.digests: list[tuple[datetime, Digest]] = []
         self.digest_faults: list[Exception | None] = []
@@ -333,11 +344,11 @@ class Slack:
         if self.lost_answers:
             raise self.lost_answers.pop(0)
 
-    async def warn(self, admin: str, state: ProviderState) -> None:
+    async def warn(self, admin: str, about: ProviderState | Round) -> None:
         """Meets its fault, or the admin knows."""
         if self.faults:
             raise self.faults.pop(0)
-        self.warned.append((admin, state))
+        self.warned.append((admin, about))
 
     def standing(self, kind: NoticeKind, recipient: Actor | str | None = None) -> list[Story]:
         """What the messages of a kind tell now."""
@@ -414,6 +425,7 @@ class World:
             public_url="https://desk.example",
         )
         self.requests, self.grants, self.revoking, self.watch = desk.requests, desk.grants, desk.revoking, desk.watch
+        self.replacing = desk.replacing
         self.switching, self.usage, self.providers = desk.switching, desk.usage, desk.providers
         self.incidents = desk.incidents
         self.deposits, self.leaving, self.links = desk.deposits, desk.leaving, desk.links

@@ -1,10 +1,12 @@
 """People who leave, over the wire: Slack tells of it, once, twice, late, or while it cannot be asked."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from bot.desk.audit import Act
+from bot.desk.ports import Transaction
 from tests.flows.world import World
 
 
@@ -49,3 +51,48 @@ async def test_an_event_that_cannot_be_checked_is_not_taken(flow: World) -> None
     assert (await flow.sandbox.redeliver(delivery)).acknowledged
     await flow.no_key_left()
     assert (await flow.acts()).count(Act.HOLDER_LEFT) == 1
+
+
+async def test_a_night_finds_who_left_without_a_word(flow: World) -> None:
+    """No event came: Slack's list says it. An approver who left the group is replaced by one who came."""
+    await flow.approved()
+    await flow.ask()
+    await flow.card(flow.cara)
+    assert flow.go_round is not None
+    await flow.go_round()
+    await flow.sandbox.patch_member("U0BEN", deleted=True)
+    await flow.sandbox.set_group("S0PLATFORM", ["U0DEV"])
+    await flow.pass_time(timedelta(days=1))
+    await flow.go_round()
+    await flow.ana.expect_message("no full member of this workspace any more")
+    acts = await flow.acts()
+    assert (acts.count(Act.HOLDER_LEFT), acts.count(Act.REQUESTER_LEFT)) == (1, 1)
+
+
+async def test_an_approver_who_left_the_group_is_replaced(flow: World) -> None:
+    """Slack tells that the group changed; who came into it gets the card, and can decide by it."""
+    await flow.sandbox.set_group("S0PLATFORM", ["U0CARA"])
+    await flow.ask()
+    await flow.card(flow.cara)
+    await flow.sandbox.set_group("S0PLATFORM", ["U0DEV"])
+    changed = {"type": "subteam_members_changed", "subteam_id": "S0PLATFORM", "team_id": "T0ACME", "event_ts": "1.1"}
+    assert (await flow.sandbox.event(changed)).acknowledged
+    flow.clock.ahead += timedelta(minutes=2)
+    assert flow.tick is not None
+    await flow.tick()
+    due = await flow.store.read(
+        lambda tx: [one for one in tx.notices(flow.team, _only(tx)) if one.recipient == "U0DEV"]
+    )
+    assert len(due) == 1
+    flow.clock.ahead += max(timedelta(), due[0].due_at - flow.clock())
+    await flow.sweep()
+    dev = flow.sandbox.member("U0DEV")
+    card = await flow.card(dev)
+    assert (await dev.click(card, "approve")).acknowledged
+    await flow.offer()
+
+
+def _only(tx: Transaction) -> str:
+    """The one request that is open."""
+    (request_id,) = tx.questions("T0ACME", "", 2)
+    return request_id

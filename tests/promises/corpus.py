@@ -74,7 +74,7 @@ READ = tuple(
         app_installed_team_id bot_id function_execution_id function_data bot_access_token inputs item
         assistant_thread previous_message thread_ts action_ts element name enterprise_id channel_id
         is_ext_shared_channel user_team bot_profile bot_user_id app_id subtype challenge ssl_check token api_app_id
-        tokens bot team_ids
+        tokens bot team_ids subteam_id subteam
         provider project permission duration budget reason options
         """,
     )

@@ -73,6 +73,41 @@ class TestDirectory:
         assert {mark for mark in ("bot", "deleted", "guest", "stranger") if getattr(person, mark)} == marks
         assert (person.id, person.name != "") == (member, True)
 
+    async def test_everybody_page_by_page(
+        self, directory: SlackDirectory, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """All who are listed, each once, those who left too; a rate limit in between is waited out."""
+        monkeypatch.setattr("bot.slack.directory.PAGE", 2)
+        await sandbox.fault("slack", "users.list", times=1, status=429, retry_after=1)
+        pages = [page async for page in directory.everybody()]
+        ids = [person.id for page in pages for person in page]
+        assert max(len(page) for page in pages) == 2
+        assert len(ids) == len(set(ids))
+        assert {"U0BEN", "U0ANA", "U0GUS"} <= set(ids)
+        assert [person for page in pages for person in page if person.deleted]
+        assert await calls(sandbox, "users.list") == len(pages)
+
+    async def test_a_list_that_breaks_off(
+        self, directory: SlackDirectory, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What came before is no whole list: it is said that it broke off."""
+        monkeypatch.setattr("bot.slack.directory.PAGE", 2)
+        pages = directory.everybody()
+        assert len(await anext(pages)) == 2
+        await sandbox.fault("slack", "users.list", status=500)
+        with pytest.raises(Unavailable):
+            await anext(pages)
+
+    async def test_a_list_without_an_end(self, directory: SlackDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A page that leads to itself is not read for ever."""
+
+        async def same(**_: Any) -> dict[str, Any]:
+            return {"members": [], "response_metadata": {"next_cursor": "same"}}
+
+        monkeypatch.setattr("slack_sdk.web.async_client.AsyncWebClient.users_list", lambda self, **how: same(**how))
+        with pytest.raises(Unavailable, match="does not come to its end"):
+            assert [page async for page in directory.everybody()]
+
     async def test_a_member_nobody_knows(self, directory: SlackDirectory) -> None:
         """Is nobody; and so is an unknown group's membership."""
         assert await directory.person("U0NOBODY", fresh=True) is None

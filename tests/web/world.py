@@ -34,6 +34,7 @@ from bot.desk.model import (
     Notice,
     Person,
     ProviderState,
+    Round,
     Ruling,
     Scope,
     Secret,
@@ -116,6 +117,10 @@ class People:
         """No managers here."""
         return None
 
+    async def everybody(self) -> AsyncIterator[Sequence[Person]]:
+        """Nobody asks."""
+        yield ()
+
 
 class Vendor(Provider):
     """A provider that mints one value, and remembers what it was told to revoke."""
@@ -163,7 +168,7 @@ class Silence:
         """As if posted."""
         return "D0", "1.0"
 
-    async def warn(self, admin: str, state: ProviderState) -> None:
+    async def warn(self, admin: str, about: ProviderState | Round) -> None:
         """Nobody to warn."""
 
     async def send_digest(self, digest: Digest, *, again: bool) -> None:

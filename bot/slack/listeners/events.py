@@ -12,6 +12,8 @@ class Events(Listener):
     def register(self, app: AsyncApp) -> dict[str, Command]:
         app.event("app_home_opened")(self.home_opened)
         app.event("user_change")(self.member_changed)
+        app.event("subteam_members_changed")(self.group_changed)
+        app.event("subteam_updated")(self.group_changed)
         for taken_away in ("app_uninstalled", "tokens_revoked", "team_access_revoked"):
             app.event(taken_away)(self.app_removed)
         return {}
@@ -26,6 +28,12 @@ class Events(Listener):
         user = event.get("user")
         if isinstance(user, dict) and user.get("id"):
             await self.desk.leaving.look(Actor(self.team, str(user["id"])))
+        await ack()
+
+    async def group_changed(self, ack: AsyncAck, event: Body) -> None:
+        """Whoever was asked as a member of it may be one no more."""
+        group = event.get("subteam_id") or (event.get("subteam") or {}).get("id")
+        await self.desk.replacing.group_changed(str(group), self.team)
         await ack()
 
     async def app_removed(self, ack: AsyncAck, event: Body) -> None:

@@ -18,7 +18,16 @@ from bot.slack.views.request_form import REASON
 log = logging.getLogger(__package__)  # one name for all rooms, as operators know it
 
 ANYTHING = re.compile(".*")
-NOT_TO_BE_LOST = frozenset({"user_change", "app_uninstalled", "tokens_revoked", "team_access_revoked"})
+NOT_TO_BE_LOST = frozenset(
+    {
+        "user_change",
+        "subteam_members_changed",
+        "subteam_updated",
+        "app_uninstalled",
+        "tokens_revoked",
+        "team_access_revoked",
+    }
+)
 
 
 class Trouble(Listener):

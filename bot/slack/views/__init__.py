@@ -27,7 +27,7 @@ from bot.slack.views.modals import (
     problem_view,
     waiting_view,
 )
-from bot.slack.views.overview import provider_flaw
+from bot.slack.views.overview import provider_flaw, round_flaw
 from bot.slack.views.request_form import model_options, permission_options, project_options, request_form
 from bot.slack.views.unusual import explained, paused, suspected, unusual
 from bot.slack.views.usage import budget, my_usage, overspent
@@ -67,6 +67,7 @@ __all__ = [
     "receipt",
     "request_form",
     "revoked",
+    "round_flaw",
     "settings_form",
     "settings_kept",
     "suspected",

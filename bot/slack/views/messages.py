@@ -2,7 +2,7 @@
 
 from bot.desk.links import LINK_LIVES
 from bot.desk.model import Draft, Handover, NoticeKind, Ruling, Story
-from bot.desk.states import GrantState, RequestState
+from bot.desk.states import GrantState, KeyState, RequestState
 from bot.slack.text import mention, name, quoted, span, when
 from bot.slack.views import standing
 from bot.slack.views.deposits import by_hand_card, deposit_card, deposited, stuck_card
@@ -133,6 +133,46 @@ def ended(story: Story) -> Message:
         "text": f"{what}. {standing.standing(story) if grant else ''}".strip(),
         "blocks": [section(f"*{what}*\n{standing.standing(story)}"), small(again)],
     }
+
+
+def stranded(story: Story) -> Message:
+    """To the requester: whoever was asked cannot answer any more, and nobody else may."""
+    asked = standing.key_to(story.request.draft)
+    return _unanswered(
+        story,
+        f"Nobody is left who could {_answer(story)}: {asked}",
+        "Those who were asked left, or may not any more by today's policy. Your admins were told. As soon as somebody "
+        "may, they are asked. You can also give up and ask anew: `/apikey request`.",
+    )
+
+
+def nobody(story: Story) -> Message:
+    """To an admin: the same."""
+    asked, who = standing.key_to(story.request.draft), mention(story.request.requester)
+    return _unanswered(
+        story,
+        f"Nobody is left who could {_answer(story)}: {asked} for {who}",
+        f"It was asked for under the rule *{name(story.request.rule)}*. Those who were asked left, or may not any more by "
+        "today's policy. Name others in `policy.toml`, or add members to its user groups: they are asked by themselves.",
+    )
+
+
+def _answer(story: Story) -> str:
+    if story.request.state is RequestState.PENDING:
+        return "decide"
+    awaited = story.grant is not None and story.grant.state is GrantState.AWAITED
+    return "bring the key" if awaited else "revoke the key by hand"
+
+
+def _unanswered(story: Story, what: str, then: str) -> Message:
+    waits = story.request.state is RequestState.PENDING or (
+        story.grant is not None
+        and (story.grant.state is GrantState.AWAITED or (story.key and story.key.state is KeyState.BY_HAND))
+    )
+    if waits:
+        return {"text": f"{what}.", "blocks": [section(f"*{what}*\n{then}")]}
+    over = f"Answered meanwhile: {standing.key_to(story.request.draft)}"
+    return {"text": f"{over}.", "blocks": [section(f"*{over}*"), small(standing.decided(story))]}
 
 
 def handover(handover: Handover) -> Message:
@@ -273,6 +313,8 @@ _NOTICES = {
     NoticeKind.DEPOSITED: deposited,
     NoticeKind.BY_HAND: by_hand_card,
     NoticeKind.STUCK: stuck_card,
+    NoticeKind.STRANDED: stranded,
+    NoticeKind.NOBODY: nobody,
     NoticeKind.BUDGET: budget,
     NoticeKind.OVERSPENT: overspent,
     NoticeKind.UNUSUAL: unusual,

@@ -1,15 +1,17 @@
 """How the desk stands with its providers and its sweeps, for its admins: a part of their Home, and a message when one fails."""
 
+import re
 from datetime import timedelta
 
 from bot.desk.due import SweepState
 from bot.desk.model import DeskState, ProviderState, Round, RoundKind
-from bot.slack.text import escaped, name, when
+from bot.slack.text import escaped, mention, name, when
 from bot.slack.views.kit import Block, Message, divider, header, section, small
 
 PROJECTS_SHOWN = 10
 PROVIDERS_SHOWN = 15
 SAID_AT_MOST = 300
+FLAW_AT_MOST = 900
 
 _ROUNDS = {RoundKind.USAGE: "Usage read", RoundKind.INVENTORY: "Keys compared"}
 
@@ -28,6 +30,15 @@ def provider_flaw(state: ProviderState) -> Message:
     said = escaped(state.flaw or "", SAID_AT_MOST)
     meanwhile = "Until it is mended no key of it is made, revoked or watched. This app's Home shows how it stands."
     return {"text": f"{what}. {said}", "blocks": [section(f"*{what}*\n{said}"), small(meanwhile)]}
+
+
+def round_flaw(of: Round) -> Message:
+    """To an admin: the nightly check of the holders did not come to its end, and why."""
+    what = "The nightly check of who left did not come to its end"
+    # The flaw is the desk's own sentence; whom it names is shown as Slack shows people.
+    said = re.sub(r"\b[UW][A-Z0-9]{2,}\b", lambda found: mention(found[0]), escaped(of.flaw or "", FLAW_AT_MOST))
+    meanwhile = "Slack's own events about people who leave are heard all the same. The check is made again each night."
+    return {"text": what + ".", "blocks": [section(f"*{what}*\n{said}"), small(meanwhile)]}
 
 
 def _provider(state: ProviderState) -> str:

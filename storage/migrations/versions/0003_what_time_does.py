@@ -41,6 +41,7 @@ def upgrade() -> None:
         sa.Column("flaw", sa.String(), nullable=True),
         sa.PrimaryKeyConstraint("name"),
     )
+    op.create_index("notices_to", "notices", ["team", "recipient"])
     op.create_table(
         "usage_hours",
         sa.Column("team", sa.String(), nullable=False),
@@ -111,6 +112,7 @@ def _digests() -> None:
 
 def downgrade() -> None:
     op.drop_table("lessons")
+    op.drop_index("notices_to", "notices")
     op.drop_table("silences")
     op.drop_column("keys", "paused_by")
     op.drop_table("incidents")

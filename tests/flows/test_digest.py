@@ -1,5 +1,6 @@
 """The weekly digest over the wire: a chart of Slack's own or a picture, buttons that act, and never a second one."""
 
+import shutil
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,12 +20,12 @@ LONG = POLICY.replace('max_duration = "30d"', 'max_duration = "90d"').replace(
 
 
 @pytest.fixture
-async def flow(servers: Running, tmp_path: Path) -> AsyncIterator[World]:
+async def flow(servers: Running, migrated_file: Path, tmp_path: Path) -> AsyncIterator[World]:
     """A desk by HTTP; everybody lives in UTC, and it is a Wednesday in the middle of a month.
 
     On SQLite alone: tests/desk/test_digest.py tells the same stories on both databases.
     """
-    database_url = f"sqlite:///{tmp_path / 'desk.db'}"
+    database_url = f"sqlite:///{shutil.copy(migrated_file, tmp_path / 'desk.db')}"
     settings = settings_for(servers, mode="http", database_url=database_url, folder=tmp_path, policy=LONG)
     async with world(servers, settings) as running:
         for member in ("U0ANA", "U0BEN", "U0CARA", "U0DEV"):

@@ -13,11 +13,12 @@ from bot.desk.model import AccessRequest, Cause, Decision, Grant, Key, Link, Not
 from bot.desk.states import GrantState, KeyState, RequestState
 from bot.desk.week import Days, ProjectWeek, Say, Spent, Subscription, TeamKey
 from storage.rows import table
-from storage.tables import DigestRow, UsageRow
+from storage.tables import DigestRow, IncidentRow, UsageRow
 from storage.usage import UsageStatements
 
 _ROWS: Any = cast(Any, DigestRow).__table__
 _USED: Any = cast(Any, UsageRow).__table__
+_INCIDENTS: Any = cast(Any, IncidentRow).__table__
 OVER = (GrantState.ENDING.value, GrantState.ENDED.value)
 
 
@@ -212,6 +213,20 @@ class DigestStatements(UsageStatements):
         ]
         whole = Spent(sum(one.spent.week for one in found), sum(one.spent.before for one in found))
         return whole, found[:limit], max(len(found) - limit, 0)
+
+    def unusual_since(self, team: str, since: datetime, limit: int) -> tuple[int, Sequence[tuple[str, str]]]:
+        """The incidents opened since then: how many, and of the newest the ids of request and incident."""
+        grants = table(Grant)
+        lately = (_INCIDENTS.c.team == team, _INCIDENTS.c.opened_at >= since)
+        whole = self._db.execute(select(func.count()).select_from(_INCIDENTS).where(*lately)).scalar_one()
+        newest = (
+            select(grants.c.request_id, _INCIDENTS.c.id)
+            .join(grants, (grants.c.team == _INCIDENTS.c.team) & (grants.c.id == _INCIDENTS.c.grant_id))
+            .where(*lately)
+            .order_by(_INCIDENTS.c.opened_at.desc(), _INCIDENTS.c.id)
+            .limit(limit)
+        )
+        return int(whole), [(request_id, incident_id) for request_id, incident_id in self._db.execute(newest)]
 
     def keys_by_hand(self, team: str) -> int:
         """How many keys wait for a person to revoke them."""

@@ -1,6 +1,7 @@
 """The weekly digest: what each person is told of their week, put together; `Mailing` sends it."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 
 from bot.desk.approvers import Approvers
@@ -231,7 +232,8 @@ class Digests:
         ]
         failing = tuple(one for one in states if one.flaw or one.stuck)
         outsiders, by_hand = tuple(tx.outsiders(team)), tx.keys_by_hand(team)
-        if not (projects or failing or outsiders or by_hand):
+        unusual_count, unusual = tx.unusual_since(team, self._clock() - ONE_WEEK, ATTENTION_SHOWN)
+        if not (projects or failing or outsiders or by_hand or unusual_count):
             return None
         return AdminWeek(
             spent=spent,
@@ -240,6 +242,11 @@ class Digests:
             outsiders=outsiders,
             failing=failing,
             by_hand=by_hand,
+            unusual=tuple(
+                replace(tell(tx, team, request_id, self._providers), incident=tx.incident(team, incident_id))
+                for request_id, incident_id in unusual
+            ),
+            unusual_count=unusual_count,
         )
 
 

@@ -357,6 +357,9 @@ class Transaction(Protocol):
     def spent_by_project(self, team: str, days: Days, limit: int) -> tuple[Spent, Sequence[ProjectWeek], int]:
         """What all keys spent: whole, by project, the most first, and how many projects more there are."""
 
+    def unusual_since(self, team: str, since: datetime, limit: int) -> tuple[int, Sequence[tuple[str, str]]]:
+        """The incidents opened since then: how many, and of the newest the ids of request and incident."""
+
     def keys_by_hand(self, team: str) -> int:
         """How many keys wait for a person to revoke them."""
 

@@ -214,7 +214,10 @@ class Failing:
 
 @dataclass(frozen=True, slots=True)
 class AdminWeek:
-    """An admin's part: what was spent, by project; keys that are nobody's, and what fails. `by_hand` keys wait for a person."""
+    """An admin's part: what was spent, by project; keys that are nobody's, what fails, and unusual use.
+
+    `by_hand` keys wait for a person; `unusual` are some of the `unusual_count` incidents that the seven days brought.
+    """
 
     spent: Spent
     projects: tuple[ProjectWeek, ...]
@@ -222,6 +225,8 @@ class AdminWeek:
     outsiders: tuple[Outsiders, ...]
     failing: tuple[Failing, ...]
     by_hand: int
+    unusual: tuple[Story, ...] = ()
+    unusual_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,8 @@ def _draw(chart: Chart) -> bytes:
     axes.set_axisbelow(True)
     axes.spines[:].set_visible(False)
     if len(chart.series) > 1:
-        axes.legend(frameon=False, labelcolor=INK, ncols=len(chart.series), loc="upper right", fontsize=9)
+        # Below the plot, where it can cover no bar.
+        figure.legend(frameon=False, labelcolor=INK, ncols=len(chart.series), loc="outside lower left", fontsize=9)
     written = io.BytesIO()
     canvas.print_png(written)
     return written.getvalue()

@@ -80,7 +80,7 @@ async def test_each_monday_with_slacks_own_chart_and_buttons_that_act(flow: Worl
     assert sum(point["value"] for point in chart["chart"]["series"][1]["data"]) == 2.0
     assert "You spent $2.00" in first.plain
     assert "You spent nothing" in second.plain
-    assert ":bulb:" in first.plain
+    assert "Tip of the week: " in first.plain
     (team, _) = await digests(flow.ana)
     assert "Your team spent $2.00" in team.plain
     assert "The whole desk spent $2.00" in team.plain

@@ -40,6 +40,7 @@ from bot.slack.views.kit import (
     section,
     small,
 )
+from bot.slack.views.unusual import line
 
 SETTINGS_FORM = "digest_settings"
 """The form's callback id."""
@@ -127,7 +128,7 @@ def _holder(told: HolderWeek, days: Days, chart: Block | None) -> list[Block]:
         blocks += _asks(f"*Your {standing.key_named(story.request.draft)} lies idle.* {why}", story)
     for story in told.waiting:
         blocks += _asks(f"*Your {standing.key_named(story.request.draft)} waits for you.*", story)
-    blocks.append(section(f":bulb: {_tip(told.advice)}"))
+    blocks.append(section(f"Tip of the week: {_tip(told.advice)}"))
     return blocks
 
 
@@ -217,6 +218,11 @@ def _admin(told: AdminWeek, chart: Block | None) -> list[Block]:
         if len(told.outsiders) > OUTSIDERS_SHOWN:
             lines.append(f"… and {len(told.outsiders) - OUTSIDERS_SHOWN} more projects with such keys")
         blocks.append(section("*Keys that are nobody's*: made outside of this desk\n" + "\n".join(lines)))
+    if told.unusual_count:
+        lines = [f"• {line(story)}" for story in told.unusual]
+        if told.unusual_count > len(told.unusual):
+            lines.append(f"… and {told.unusual_count - len(told.unusual)} more")
+        blocks.append(section("*Unusual use*\n" + "\n".join(lines)))
     trouble = [_failing(one) for one in told.failing]
     if told.by_hand:
         keys = "1 key waits" if told.by_hand == 1 else f"{told.by_hand} keys wait"

@@ -22,7 +22,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from benchmarks import acknowledgement, commits, footprint, latency, links, sweeps, usage
+from benchmarks import acknowledgement, commits, digest, footprint, latency, links, sweeps, usage
 from benchmarks.figures import Figure
 
 ROOT = Path(__file__).parent.parent
@@ -34,7 +34,7 @@ PATIENCE = 300.0  # seconds; a benchmark that takes longer hangs
 Result = dict[str, Any]
 """One entry of results.json: the fields of `Figure`, the benchmark it came of, and the machine it was measured on."""
 
-MODULES = (acknowledgement, commits, links, sweeps, usage, latency, footprint)
+MODULES = (acknowledgement, commits, links, sweeps, usage, digest, latency, footprint)
 BENCHMARKS: dict[str, Callable[[], Awaitable[list[Figure]]]] = dict(
     chain.from_iterable(module.BENCHMARKS.items() for module in MODULES)
 )

@@ -109,6 +109,7 @@ class Control:
             _route("POST", "features", self._features),
             _route("POST", "limits", self._set_limits),
             _route("POST", "furnish", self._furnish),
+            _route("GET", "direct", self._direct),
             *_acts("openai", openai.acts),
             *_acts("anthropic", anthropic.acts),
         ]
@@ -279,12 +280,17 @@ class Control:
         return {**DONE, "refused": self._limits.refused}
 
     async def _furnish(self, asked: Json) -> Json:
-        """Many members more: `U0…` with numbers from 0 on."""
+        """Many members more: `U0M000000` and so on."""
         for number in range(int(asked["members"])):
             id = f"U0M{number:06}"
             self._workspace.members[id] = Member(id, f"m{number}", f"Member {number}", tz=asked.get("tz", "UTC"))
         self._workspace.changed()
         return DONE
+
+    async def _direct(self, asked: Json) -> Json:
+        """How many messages of the app each member has in their direct message."""
+        direct = [channel for channel in self._workspace.channels.values() if channel.im]
+        return {"messages": {one.partner: sum(it.user == BOT_USER for it in one.messages) for one in direct}}
 
     async def _clock(self, asked: Json) -> Json:
         self._workspace.clock.ahead += float(asked["advance"])

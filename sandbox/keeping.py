@@ -15,6 +15,11 @@ class StateFile:
     def __init__(self, folder: Path | None) -> None:
         self._path = folder / NAME if folder else None
 
+    @property
+    def keeps(self) -> bool:
+        """Whether anything is written."""
+        return self._path is not None
+
     def read(self) -> Json:
         """What was last written, or nothing."""
         if self._path is None or not self._path.exists():

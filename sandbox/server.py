@@ -223,6 +223,8 @@ class SandboxServer(uvicorn.Server):
             await asyncio.sleep(SAVE_PAUSE)
 
     def _save(self) -> None:
+        if not self._file.keeps:
+            return  # to put the state together takes long where there is much of it
         told = asdict(self.running)
         del told["base_url"]
         self._file.write(

@@ -2,7 +2,7 @@
 
 import asyncio
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,19 +70,20 @@ def image(chart: Chart, file_id: str) -> Block:
     }
 
 
-def kept(blocks: Sequence[Mapping[str, Any]]) -> Block | None:
-    """The chart among a message's blocks, as it is to be sent again: of a file Slack tells more than it takes."""
-    for one in blocks:
-        if one.get("block_id") == BLOCK_ID and one.get("type") == "data_visualization":
+def kept(blocks: Any) -> Block | None:
+    """The chart among a message's blocks, as it is to be sent again: of a file Slack tells more than it takes.
+
+    The blocks are what a press came with, so they may be of any shape.
+    """
+    for one in blocks if isinstance(blocks, list) else ():
+        if not isinstance(one, dict) or one.get("block_id") != BLOCK_ID:
+            continue
+        if one.get("type") == "data_visualization":
             return dict(one)
-        if one.get("block_id") == BLOCK_ID and one.get("type") == "image":
-            file_id = (one.get("slack_file") or {}).get("id")
+        held = one.get("slack_file")
+        if one.get("type") == "image" and isinstance(held, dict) and held.get("id"):
             alt = str(one.get("alt_text") or "")
-            return (
-                {"type": "image", "block_id": BLOCK_ID, "slack_file": {"id": file_id}, "alt_text": alt}
-                if file_id
-                else None
-            )
+            return {"type": "image", "block_id": BLOCK_ID, "slack_file": {"id": str(held["id"])}, "alt_text": alt}
     return None
 
 

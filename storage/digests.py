@@ -97,31 +97,19 @@ class DigestStatements(UsageStatements):
 
     def models_used(self, team: str, holder: str, since: date) -> Mapping[str, frozenset[str]]:
         """Which models each of the holder's grants used since that day; none where its provider does not say."""
-        keys, grants = table(Key), table(Grant)
-        query = (
-            select(grants.c.id, _USED.c.model)
-            .join(keys, (keys.c.team == grants.c.team) & (keys.c.grant_id == grants.c.id))
-            .join(_USED, (_USED.c.team == keys.c.team) & (_USED.c.key_id == keys.c.id))
-            .where(grants.c.team == team, grants.c.holder == holder, _USED.c.day >= since, _USED.c.requests > 0)
-            .distinct()
-        )
+        held = self.keys_held(team, holder)
+        mine = (_USED.c.team == team, _USED.c.key_id.in_(list(held)), _USED.c.day >= since, _USED.c.requests > 0)
         found: dict[str, set[str]] = {}
-        for grant_id, model in self._db.execute(query):
-            found.setdefault(grant_id, set()).add(model)
+        for key_id, model in self._db.execute(select(_USED.c.key_id, _USED.c.model).where(*mine).distinct()):
+            found.setdefault(held[key_id], set()).add(model)
         return {grant_id: frozenset(models) for grant_id, models in found.items()}
 
     def lapsed_links(self, team: str, holder: str, since: datetime) -> int:
         """How many links to the holder's keys lapsed unopened since then."""
-        keys, grants, links = table(Key), table(Grant), table(Link)
-        query = (
-            select(func.count())
-            .select_from(grants)
-            .join(keys, (keys.c.team == grants.c.team) & (keys.c.grant_id == grants.c.id))
-            .join(links, (links.c.team == keys.c.team) & (links.c.key_id == keys.c.id))
-            .where(grants.c.team == team, grants.c.holder == holder)
-            .where(links.c.closed_because == Cause.LAPSED.value, links.c.created_at >= since)
-        )
-        return int(self._db.execute(query).scalar_one())
+        links = table(Link)
+        mine = (links.c.team == team, links.c.key_id.in_(list(self.keys_held(team, holder))))
+        lapsed = (links.c.closed_because == Cause.LAPSED.value, links.c.created_at >= since)
+        return int(self._db.execute(select(func.count()).select_from(links).where(*mine, *lapsed)).scalar_one())
 
     def asked_of(self, team: str, approver: str, limit: int) -> Sequence[str]:
         """The ids of pending requests that the approver was asked to decide, oldest first."""

@@ -82,7 +82,10 @@ class DecisionRow(SQLModel, table=True):
     """A person's approve or deny; one for each request."""
 
     __tablename__ = "decisions"
-    __table_args__ = (ForeignKeyConstraint(["team", "request_id"], ["requests.team", "requests.id"]),)
+    __table_args__ = (
+        ForeignKeyConstraint(["team", "request_id"], ["requests.team", "requests.id"]),
+        Index("decisions_of", "team", "approver"),
+    )
     team: str = Field(primary_key=True)
     request_id: str = Field(primary_key=True)
     approver: str

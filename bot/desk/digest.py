@@ -205,6 +205,8 @@ class Digests:
         self, tx: Transaction, say: Say, days: Days, now: datetime, pending: Sequence[str]
     ) -> ApproverWeek | None:
         stories = [tell(tx, say.actor.team, request_id, self._providers) for request_id in pending[:PENDING_SHOWN]]
+        if not (say.rules or say.holders or pending):
+            return None  # most have no say: the whole team's use need not be looked through for them
         living = tx.team_living(say)
         spent, top = tx.team_spent(say, days, TOP_SHOWN)
         if not (pending or living or spent.week):

@@ -39,15 +39,21 @@ class Place:
     def of(cls, body: Mapping[str, Any]) -> "Place":
         """The place that an interaction's payload tells of."""
         container = body.get("container") or {}
-        pressed = body.get("actions") or ()
+        pressed, message = _first(body.get("actions")), body.get("message")
         return cls(
             response_url=body.get("response_url") or None,
             trigger_id=str(body.get("trigger_id", "")),
             ephemeral=bool(container.get("is_ephemeral")),
             home=(body.get("view") or {}).get("type") == "home",
-            digest=views.digest_of(str(pressed[0].get("block_id") or "")) if pressed else None,
-            chart=chart.kept((body.get("message") or {}).get("blocks") or ()),
+            digest=views.digest_of(str(pressed.get("block_id") or "")),
+            chart=chart.kept(message.get("blocks")) if isinstance(message, dict) else None,
         )
+
+
+def _first(pressed: Any) -> Mapping[str, Any]:
+    """What was pressed; nothing, where that has another shape than Slack's."""
+    found = pressed[0] if isinstance(pressed, list) and pressed else None
+    return found if isinstance(found, dict) else {}
 
 
 class Answers:

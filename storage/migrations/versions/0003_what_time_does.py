@@ -108,6 +108,7 @@ def _digests() -> None:
     for name, column in (("digests_due", "due_at"), ("digests_being_sent", "sender")):
         there = sa.text(f"{column} IS NOT NULL")
         op.create_index(name, "digests", [column], sqlite_where=there, postgresql_where=there)
+    op.create_index("decisions_of", "decisions", ["team", "approver"])
 
 
 def downgrade() -> None:
@@ -116,6 +117,7 @@ def downgrade() -> None:
     op.drop_table("silences")
     op.drop_column("keys", "paused_by")
     op.drop_table("incidents")
+    op.drop_index("decisions_of", "decisions")
     op.drop_table("digests")
     op.drop_table("usage_hours")
     op.drop_table("sweeps")

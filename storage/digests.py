@@ -127,12 +127,17 @@ class DigestStatements(UsageStatements):
     def approved_for(self, team: str, approver: str, rules: Collection[str]) -> Sequence[str]:
         """The holders of living grants that this member approved by these rules."""
         grants, requests, decisions = table(Grant), table(AccessRequest), table(Decision)
+        approved = select(decisions.c.request_id).where(
+            decisions.c.team == team, decisions.c.approver == approver, decisions.c.ruling == Ruling.APPROVE.value
+        )
+        ids = list(self._db.execute(approved).scalars())
+        if not ids:
+            return []  # most approved nothing
         query = (
             select(grants.c.holder)
             .join(requests, (requests.c.team == grants.c.team) & (requests.c.id == grants.c.request_id))
-            .join(decisions, (decisions.c.team == grants.c.team) & (decisions.c.request_id == grants.c.request_id))
-            .where(grants.c.team == team, grants.c.state.not_in(OVER), requests.c.rule.in_(rules))
-            .where(decisions.c.approver == approver, decisions.c.ruling == Ruling.APPROVE.value)
+            .where(grants.c.team == team, grants.c.request_id.in_(ids), grants.c.state.not_in(OVER))
+            .where(requests.c.rule.in_(rules))
             .distinct()
             .order_by(grants.c.holder)
         )

@@ -68,6 +68,13 @@ class RequestRow(DraftRow, table=True):
         UniqueConstraint("team", "origin"),
         Index("requests_of", "team", "requester", "created_at"),
         Index("requests_by_state", "team", "state", "created_at"),
+        Index(
+            "requests_that_extend",
+            "team",
+            "extends",
+            sqlite_where=text("extends IS NOT NULL"),
+            postgresql_where=text("extends IS NOT NULL"),
+        ),
     )
     team: str = Field(primary_key=True)
     id: str = Field(primary_key=True)
@@ -76,6 +83,8 @@ class RequestRow(DraftRow, table=True):
     state: str
     created_at: datetime = _time()
     origin: str
+    lapses_at: datetime | None = _time(optional=True)
+    extends: str | None = None
 
 
 class DecisionRow(SQLModel, table=True):
@@ -130,6 +139,7 @@ class GrantRow(DraftRow, table=True):
     email: str | None = None
     due_at: datetime | None = _time(optional=True)
     attempts: int = 0
+    lapses_at: datetime | None = _time(optional=True)
 
 
 class KeyRow(SQLModel, table=True):

@@ -193,6 +193,13 @@ class SqlTransaction(DigestStatements, IncidentStatements):
         rows = table(AccessRequest)
         return self._one(AccessRequest, rows.c.team == team, rows.c.origin == origin)
 
+    def extension_of(self, team: str, grant_id: str) -> AccessRequest | None:
+        """The newest request that asks to extend this grant, or None."""
+        rows = table(AccessRequest)
+        these = (rows.c.team == team, rows.c.extends == grant_id)
+        order = [rows.c.created_at.desc(), rows.c.id]
+        return next(iter(self._many(AccessRequest, *these, order=order, limit=1)), None)
+
     def decision(self, team: str, request_id: str) -> Decision | None:
         """What was decided, or None."""
         rows = table(Decision)

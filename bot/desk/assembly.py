@@ -9,12 +9,16 @@ from bot.desk.budgets import Budgets
 from bot.desk.deposits import Deposits
 from bot.desk.digest import Digests
 from bot.desk.door import Door
+from bot.desk.expiring import Expiring
+from bot.desk.extending import Extending
 from bot.desk.grants import Grants
 from bot.desk.holders import Holders
+from bot.desk.idling import Idling
 from bot.desk.incidents import Incidents
 from bot.desk.installation import Installation
 from bot.desk.inventory import Inventory
 from bot.desk.invitations import Invitations
+from bot.desk.lapsing import Lapsing
 from bot.desk.leaving import Leaving
 from bot.desk.links import Links
 from bot.desk.mailing import Mailing
@@ -51,6 +55,8 @@ class Desk:
     leaving: Leaving
     replacing: Replacing
     installation: Installation
+    extending: Extending
+    idling: Idling
     mailing: Mailing
     watch: Watch
 
@@ -154,11 +160,29 @@ def assemble(
         clock=clock,
         random=random,
     )
+    lapsing = Lapsing(store=store, directory=directory, approvers=approvers, grants=grants, clock=clock, random=random)
+    expiring = Expiring(store=store, directory=directory, clock=clock, random=random)
+    idling = Idling(
+        store=store,
+        directory=directory,
+        door=door,
+        providers=known,
+        grants=grants,
+        bell=bell,
+        clock=clock,
+        random=random,
+    )
+    extending = Extending(store=store, door=door, requests=requests, providers=known)
     timers = Timers(
         store=store,
         bell=bell,
         clock=clock,
         handlers={
+            TimerKind.DECISION: lapsing.decision,
+            TimerKind.PICK_UP: lapsing.pick_up,
+            TimerKind.DEPOSIT: lapsing.deposit,
+            TimerKind.EXPIRY: expiring.look,
+            TimerKind.IDLE: idling.look,
             TimerKind.UNUSUAL: incidents.look,
             TimerKind.QUIET: incidents.become_quiet,
             TimerKind.ASKED: replacing.look,
@@ -207,6 +231,8 @@ def assemble(
         leaving=leaving,
         replacing=replacing,
         installation=installation,
+        extending=extending,
+        idling=idling,
         mailing=mailing,
         watch=watch,
     )

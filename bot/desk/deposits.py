@@ -9,8 +9,10 @@ import logging
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 
+from bot.desk import waiting
 from bot.desk.approvers import Approvers
 from bot.desk.audit import Act
 from bot.desk.bell import Bell
@@ -30,6 +32,7 @@ from bot.desk.errors import (
 )
 from bot.desk.model import AccessRequest, Actor, Deposit, Grant, Key, Minted, NoticeKind, Secret, Session, Story
 from bot.desk.offer import KeyStatus, ProviderKey
+from bot.desk.policy import parse_duration
 from bot.desk.ports import Clock, Directory, Provider, Random, Store, Transaction
 from bot.desk.providers import Providers
 from bot.desk.requests import new_notice, stuck, tell
@@ -135,7 +138,10 @@ class Deposits:
                 fingerprint=fingerprint,
             )
             tx.add(Deposit(key.team, key.id, actor.id, at_rest, wrapped_by, now))
-            tx.move(_present(tx.grant(key.team, key.grant_id)), GrantState.READY)
+            grant = tx.move(
+                _present(tx.grant(key.team, key.grant_id)), GrantState.READY, lapses_at=now + self._pick_up_within()
+            )
+            waiting.for_pick_up(tx, grant, now)
             tx.redraw(key.team, request.id, now)
             tx.add(
                 new_notice(
@@ -165,6 +171,9 @@ class Deposits:
         story = await self._store.write(act)
         self._bell.ring()
         return story
+
+    def _pick_up_within(self) -> timedelta:
+        return parse_duration(self._approvers.policy.file.pick_up_within)
 
     async def _recognised(self, provider: Provider, secret: Secret, key: Key) -> ProviderKey | None:
         """The provider's own record of the key, where it has one. Raises `DepositRejected` for a key that is dead."""

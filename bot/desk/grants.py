@@ -6,6 +6,7 @@ revoked in two steps: the decision to, committed with its audit entry, and the c
 
 import asyncio
 import logging
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from bot.desk import envelope
@@ -348,8 +349,18 @@ class Grants:
         self._bell.ring()
         return story
 
-    def end(self, tx: Transaction, grant: Grant, now: datetime, *, by: str, because: Cause, recorded_as: Act) -> None:
-        """Ends a grant: its link is closed, its living keys are to be revoked, and the holder is told."""
+    def end(
+        self,
+        tx: Transaction,
+        grant: Grant,
+        now: datetime,
+        *,
+        by: str,
+        because: Cause,
+        recorded_as: Act,
+        tell_at: datetime | None = None,
+    ) -> None:
+        """Ends a grant: its link is closed, its living keys are to be revoked, and the holder is told, then or at once."""
         self._put_away(tx, grant, now, because=because)
         # An invitation that nobody began to send leaves nothing at the provider.
         invited = grant.state is GrantState.INVITED or (
@@ -367,8 +378,11 @@ class Grants:
         )
         tx.redraw(grant.team, grant.request_id, now)
         tx.add(
-            new_notice(
-                NoticeKind.ENDED, grant.team, grant.request_id, grant.holder, clock=self._clock, random=self._random
+            replace(
+                new_notice(
+                    NoticeKind.ENDED, grant.team, grant.request_id, grant.holder, clock=self._clock, random=self._random
+                ),
+                due_at=tell_at or now,
             )
         )
         tx.record(team=grant.team, at=now, actor=by, act=recorded_as, subject=grant.id, key=grant.key_id)

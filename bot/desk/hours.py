@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 OPENS, CLOSES = time(9), time(18)
 WORKDAYS = range(5)  # Monday to Friday
 ONE_DAY = timedelta(days=1)
+LAST_HOUR = timedelta(hours=1)  # what is said at the very end of a day helps nobody that day
 
 
 def zone(tz: str) -> ZoneInfo:
@@ -34,6 +35,20 @@ def after_working(start: datetime, worked: timedelta, tz: str) -> datetime:
             return start + left
         left -= closes - start
         start = closes
+
+
+def last_working(at: datetime, tz: str) -> datetime:
+    """`at` where it lies in the working hours of that zone; else an hour before they ended last. In UTC."""
+    where = zone(tz)
+    day = at.astimezone(where)
+    while True:
+        if day.weekday() in WORKDAYS:
+            opens, closes = _hours(day, where)
+            if opens <= at < closes:
+                return at
+            if closes <= at:
+                return closes - LAST_HOUR
+        day -= ONE_DAY
 
 
 def at_local(day: datetime, hour: time, tz: str) -> datetime:

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from bot.desk import envelope
+from bot.desk import envelope, waiting
 from bot.desk.audit import Act, stamp
 from bot.desk.bell import Bell
 from bot.desk.door import Door
@@ -113,6 +113,7 @@ class Links:
             tx.move(present(tx.key(link.team, link.key_id)), KeyState.LIVE)
             tx.destroy_deposit(link.team, link.key_id)
             grant = tx.move(present(tx.grant(link.team, link.grant_id)), GrantState.ACTIVE)
+            waiting.held(tx, grant, now)
             tx.redraw(grant.team, grant.request_id, now)
             tx.record(team=link.team, at=now, actor=link.holder, act=Act.REVEALED, subject=link.id, key=link.key_id)
 

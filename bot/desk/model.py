@@ -115,7 +115,10 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class AccessRequest:
-    """One ask. `origin` is the delivery it came from, so that the same modal never submits twice."""
+    """One ask. `origin` is the delivery it came from, so that the same modal never submits twice.
+
+    `lapses_at` is when it is over if nobody decided. `extends` is the grant whose key the asked one is to follow.
+    """
 
     team: str
     id: str
@@ -125,6 +128,8 @@ class AccessRequest:
     state: RequestState
     created_at: datetime
     origin: str
+    lapses_at: datetime | None = None
+    extends: str | None = None
 
 
 class Ruling(StrEnum):
@@ -157,11 +162,16 @@ class Cause(StrEnum):
     VANISHED = "vanished"  # somebody removed the key at the provider
     OVERSPENT = "overspent"  # its budget is used up, and policy says so
     LEFT = "left"  # the holder is no member any more
+    NOT_PICKED_UP = "not_picked_up"  # its holder did not pick the key up in time
+    NOT_BROUGHT = "not_brought"  # nobody brought the key in time
+    IDLE = "idle"  # nothing used the key, nobody said that it is needed, and policy says so
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
     """The standing right to a key. The clock of `expires_at` starts at pick-up; before it, it is None.
+
+    `lapses_at` is when it is over if its key is not brought, or not picked up; None once its holder has it.
 
     `invitation` is the provider's handle of an invitation sent instead of a key, to `email`; `due_at` is when the desk next tries
     to send or withdraw it, `attempts` how often it tried.
@@ -183,6 +193,7 @@ class Grant:
     email: str | None = None
     due_at: datetime | None = None
     attempts: int = 0
+    lapses_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +289,11 @@ class NoticeKind(StrEnum):
     OVERSPENT = "overspent"  # to who approved: a month's budget is used up, and what follows
     UNUSUAL = "unusual"  # to the holder: their key is used as it never was
     SUSPECTED = "suspected"  # to who approved: the same
+    REMINDER = "reminder"  # to an approver: nobody decided on a request yet
+    PICK_UP = "pick_up"  # to the holder: a key waits to be picked up
+    NOT_BROUGHT = "not_brought"  # to a depositor: nobody brought a key yet
+    EXPIRING = "expiring"  # to the holder: a key's time is almost over
+    IDLE = "idle"  # to the holder: nothing uses a key; keep it, or give it back?
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,6 +379,11 @@ class Story:
     by_hand: bool = False
     stuck: tuple[Key, ...] = ()  # keys of it that keep failing to be revoked
     environment: Environment = field(default_factory=Environment)
+    extended: Grant | None = None  # the grant that the request asks to extend
+    extension: AccessRequest | None = None  # the newest request that asks to extend its grant,
+    successor: Grant | None = None  # … and what was granted by it
+    asked_idle: bool = False  # whether its holder was asked if it is still needed, and did not answer;
+    idle_revokes: bool = False  # … whether the grant ends without an answer
     spending: Spending | None = None  # of the last month in which anything was used
     incident: Incident | None = None  # the newest
     pausable: bool = False  # whether the provider can switch a key off and on
@@ -390,6 +411,8 @@ class TimerKind(StrEnum):
     DEPOSIT = "deposit"  # a key: nobody brought it yet
     UNUSUAL = "unusual"  # a grant: whether its keys are used as they never were
     QUIET = "quiet"  # an incident: whether it is over, as nobody answered it
+    EXPIRY = "expiry"  # a grant: its time runs out
+    IDLE = "idle"  # a grant: whether its key is used
     ASKED = "asked"  # a request: whether those who were asked about it can still answer
     HOLDERS = "holders"  # an admin: the nightly check of the holders has a flaw
 

@@ -71,6 +71,14 @@ class OverBudget(StrEnum):
     REVOKE = "revoke"  # the grant ends
 
 
+class Idle(StrEnum):
+    """What the desk does about a key that nothing uses."""
+
+    LEAVE = "leave"  # nothing
+    ASK = "ask"  # asks its holder whether it is still needed, and asks again
+    REVOKE = "revoke"  # asks, and ends the grant when no answer comes
+
+
 class Rule(BaseModel):
     """One rule: who may ask for what, who approves it, and how much at most."""
 
@@ -116,6 +124,13 @@ class Rule(BaseModel):
             "holder is told at 50, 80 and 100 per cent, the approver at 100, in any case."
         ),
     ] = OverBudget.TELL
+    idle: Annotated[
+        Idle,
+        Field(
+            description="What the desk does about a key that was not used for 14 days: leave it, ask its holder whether it is "
+            "still needed, or ask and revoke it when no answer comes within 7 days."
+        ),
+    ] = Idle.ASK
     models: Annotated[
         tuple[str, ...],
         Field(
@@ -231,6 +246,15 @@ class PolicyFile(BaseModel):
             "that does not work any more: member ids (U…) and user group ids (S…). Empty: nobody."
         ),
     ] = ()
+    decide_within: Annotated[
+        Duration, Field(description="How long a request waits for a decision before it lapses.")
+    ] = "3d"
+    pick_up_within: Annotated[
+        Duration, Field(description="How long an approved key waits to be picked up before it lapses.")
+    ] = "7d"
+    bring_within: Annotated[
+        Duration, Field(description="How long a key that a person is to bring is waited for before it lapses.")
+    ] = "7d"
     rule: Annotated[tuple[Rule, ...], Field(min_length=1, description="The rules; the first that fits decides.")]
     deposit: Annotated[
         tuple[DepositKind, ...],
@@ -285,6 +309,16 @@ class Policy:
                 return one.over_budget
         said = {one.over_budget for one in self.file.rule if one.speaks_of(scope)}
         return next((one for one in reversed(OverBudget) if one in said), OverBudget.TELL)
+
+    def idle(self, rule: str, scope: Scope) -> Idle:
+        """What the rule that granted this says today of a key that nothing uses.
+
+        Where no rule is called so any more: the strictest of those that speak of this scope.
+        """
+        if (one := self.rule(rule)) is not None:
+            return one.idle
+        said = {one.idle for one in self.file.rule if one.speaks_of(scope)}
+        return next((one for one in reversed(Idle) if one in said), Idle.ASK)
 
     def rules_for(self, facts: Facts) -> Sequence[Rule]:
         """The rules by which this requester may ask for something."""

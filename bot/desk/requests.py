@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
 
+from bot.desk import waiting
 from bot.desk.approvers import Approvers
 from bot.desk.audit import Act
 from bot.desk.bell import Bell
@@ -26,11 +27,12 @@ from bot.desk.model import (
     Person,
     Ruling,
     Story,
+    TimerKind,
     Wish,
 )
 from bot.desk.offer import Ability, Environment, Permission, Probe, Project
 from bot.desk.overview import Overview
-from bot.desk.policy import ANY, DEPOSIT, Refuse, Rule
+from bot.desk.policy import ANY, DEPOSIT, Idle, Refuse, Rule, parse_duration
 from bot.desk.ports import Clock, Directory, Provider, Random, Store, Transaction
 from bot.desk.providers import Providers, mints
 from bot.desk.retrying import STUCK_AFTER
@@ -163,11 +165,12 @@ class Requests:
         there = {one.id for one in await self._providers[provider].projects()}
         return await self._providers[provider].models(project=project if project in there else NEW_PROJECT)
 
-    async def submit(self, actor: Actor, draft: Draft, *, origin: str) -> Story:
+    async def submit(self, actor: Actor, draft: Draft, *, origin: str, extends: str | None = None) -> Story:
         """Asks. The same `origin` (the modal it came from) asks once, however often it is delivered.
 
-        Raises `DraftRejected` on the field that policy or the provider does not accept, or when the form asked before,
-        for something else; and `NotWelcome`.
+        `extends` is the actor's own grant whose key the asked one is to follow. Raises `DraftRejected` on the field that
+        policy or the provider does not accept, or when the form asked before, for something else; `Superseded` when the
+        grant that it extends is over, or is being extended already; and `NotWelcome`.
         """
         person = await self._door.admit(actor, to=Act.SUBMITTED, subject="a new request")
         if not draft.reason.strip():
@@ -197,6 +200,8 @@ class Requests:
             state=RequestState.PENDING,
             created_at=now,
             origin=origin,
+            lapses_at=now + parse_duration(self._approvers.policy.file.decide_within),
+            extends=extends,
         )
 
         def act(tx: Transaction) -> Story:
@@ -208,7 +213,10 @@ class Requests:
                         "This form did arrive before, as it was then. To change it, cancel it on Home, ask anew.",
                     )
                 return tell(tx, actor.team, earlier.id, self._providers)
+            if extends is not None:
+                may_extend(tx, actor.team, extends)
             tx.add(request)
+            waiting.for_decision(tx, request)
             tx.add(self._notice(NoticeKind.RECEIPT, request, actor.id))
             channel = self._approvers.policy.file.approval_channel
             for recipient in (*sorted(deciders), *([channel] if channel else [])):
@@ -227,7 +235,10 @@ class Requests:
                 monthly_budget_cents=draft.scope.monthly_budget_cents,
                 duration_seconds=int(draft.duration.total_seconds()),
                 rule=verdict.rule,
+                **({"extends": extends} if extends else {}),
             )
+            if extends is not None:
+                redraw_extended(tx, request, now)
             return tell(tx, actor.team, request.id, self._providers)
 
         story = await self._store.write(act)
@@ -265,6 +276,8 @@ class Requests:
         invited = request.draft.wish is Wish.INVITATION
         brought = not invited and not self._providers.mints(request.draft.scope.provider)
         depositors = await self._approvers.depositors(request, actor.id) if brought else ()
+        file = self._approvers.policy.file
+        patience = parse_duration(file.bring_within if brought else file.pick_up_within)
         now = self._clock()
 
         def act(tx: Transaction) -> Story:
@@ -280,15 +293,20 @@ class Requests:
                     state=GrantState.INVITING if invited else GrantState.READY,
                     created_at=now,
                     due_at=now if invited else None,
+                    lapses_at=None if invited else now + patience,
                 )
                 if brought:
                     key = new_key(grant, KeyState.AWAITED, now, self._random)
                     tx.add(replace(grant, state=GrantState.AWAITED, key_id=key.id))
                     tx.add(key)
+                    waiting.for_deposit(tx, key)
                     for depositor in sorted(depositors):
                         tx.add(self._notice(NoticeKind.DEPOSIT, request, depositor))
                 else:
                     tx.add(grant)
+                    if not invited:
+                        waiting.for_pick_up(tx, grant, now)
+            redraw_extended(tx, request, now)
             tx.redraw(request.team, request.id, now)
             tx.add(self._notice(NoticeKind.OUTCOME, request, request.requester))
             tx.record(
@@ -335,6 +353,7 @@ class Requests:
         def act(tx: Transaction) -> Story:
             tx.move(request, RequestState.CANCELLED)
             tx.redraw(request.team, request.id, now)
+            redraw_extended(tx, request, now)
             tx.record(team=actor.team, at=now, actor=actor.id, act=Act.CANCELLED, subject=request.id)
             return tell(tx, actor.team, request.id, self._providers)
 
@@ -430,6 +449,33 @@ class Requests:
         return new_notice(kind, request.team, request.id, recipient, clock=self._clock, random=self._random)
 
 
+def may_extend(tx: Transaction, team: str, grant_id: str) -> None:
+    """Raises `Superseded` where there is nothing to extend, or an extension is under way."""
+    grant = tx.grant(team, grant_id)
+    if grant is None or grant.state is not GrantState.ACTIVE:
+        raise Superseded(
+            "This key is over, or is not picked up: there is nothing to extend. `/apikey request` asks for a new one.",
+            found=grant.state if grant else "gone",
+        )
+    asked = tx.extension_of(team, grant_id)
+    if asked is None:
+        return
+    if asked.state is RequestState.PENDING:
+        raise Superseded("You asked to extend this key already. An approver decides next.", found=asked.state)
+    granted = tx.grant_of(team, asked.id)
+    if granted is not None and granted.state not in (GrantState.ENDING, GrantState.ENDED):
+        raise Superseded(
+            "Extending this key was approved already. `/apikey list` shows the key that follows it.", found=asked.state
+        )
+
+
+def redraw_extended(tx: Transaction, request: AccessRequest, now: datetime) -> None:
+    """What is told of the key that a request extends tells of the request, too."""
+    old = tx.grant(request.team, request.extends) if request.extends else None
+    if old is not None:
+        tx.redraw(old.team, old.request_id, now)
+
+
 def _can(provider: Provider | None, ability: Ability) -> bool:
     return provider is not None and ability in provider.abilities
 
@@ -484,6 +530,9 @@ def tell(tx: Transaction, team: str, request_id: str, providers: Providers) -> S
     key = tx.key(team, grant.key_id) if grant and grant.key_id else None
     provider = providers.get(request.draft.scope.provider)
     # A provider that cannot tell which of its keys it was brought cannot revoke that one either.
+    active = grant is not None and grant.state is GrantState.ACTIVE
+    extension = tx.extension_of(team, grant.id) if grant and grant.expires_at else None
+    question = tx.timer(team, TimerKind.IDLE, grant.id) if grant and active else None
     unknown = key is not None and key.mint_ended and not key.handle and not _can(provider, Ability.LIST)
     return Story(
         request=request,
@@ -492,6 +541,11 @@ def tell(tx: Transaction, team: str, request_id: str, providers: Providers) -> S
         key=key,
         link=tx.link_of(team, key.id) if key else None,
         limits=providers.limits(request),
+        extended=tx.grant(team, request.extends) if request.extends else None,
+        extension=extension,
+        successor=tx.grant_of(team, extension.id) if extension else None,
+        asked_idle=question is not None and question.step > 0,
+        idle_revokes=providers.idle(request) is Idle.REVOKE,
         spending=tx.spending(team, grant.id) if grant and key else None,
         incident=next(iter(tx.incidents_of(team, grant.id, 1)), None) if grant and key else None,
         pausable=providers.offers(request.draft.scope.provider, Ability.DISABLE),

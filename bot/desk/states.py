@@ -17,6 +17,7 @@ class RequestState(StrEnum):
     DENIED = "denied"  # nobody's: over
     CANCELLED = "cancelled"  # nobody's: over
     LEFT = "left"  # nobody's: over, its requester is no member any more
+    LAPSED = "lapsed"  # nobody's: over, nobody decided in time
 
 
 class GrantState(StrEnum):
@@ -63,12 +64,19 @@ State = RequestState | GrantState | KeyState | LinkState
 
 _REQUEST: Mapping[State, frozenset[State]] = {
     RequestState.PENDING: frozenset(
-        {RequestState.APPROVED, RequestState.DENIED, RequestState.CANCELLED, RequestState.LEFT}
+        {
+            RequestState.APPROVED,
+            RequestState.DENIED,
+            RequestState.CANCELLED,
+            RequestState.LEFT,
+            RequestState.LAPSED,
+        }
     ),
     RequestState.APPROVED: frozenset(),
     RequestState.DENIED: frozenset(),
     RequestState.CANCELLED: frozenset(),
     RequestState.LEFT: frozenset(),
+    RequestState.LAPSED: frozenset(),
 }
 _GRANT: Mapping[State, frozenset[State]] = {
     GrantState.AWAITED: frozenset({GrantState.READY, GrantState.ENDED}),

@@ -78,6 +78,19 @@ def digest_settings(values: Values) -> When:
     return {"weekday": weekday, "hour": hour, "off": _chosen(values, COMES) == OFF}
 
 
+def extension(values: Values) -> tuple[timedelta, str] | Errors:
+    """For how long, and why, a key is to be extended; or what is wrong."""
+    errors: Errors = {}
+    duration, why = timedelta(), reason(values)
+    try:
+        duration = _duration(_typed(values, DURATION))
+    except ValueError as error:
+        errors[DURATION] = str(error)
+    if not why.strip():
+        errors[REASON] = "Say in a sentence what the key is still needed for."
+    return errors or (duration, why)
+
+
 def wish(values: Values) -> Wish:
     """What the form asks for: a key, unless it says otherwise."""
     return Wish.INVITATION if _chosen(values, WISH) == Wish.INVITATION else Wish.KEY
@@ -94,7 +107,7 @@ def project(values: Values) -> str:
 
 
 def reason(values: Values) -> str:
-    """What the form that denies says, as it can be stored."""
+    """What the form's field for the reason says, as it can be stored."""
     return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", _typed(values, REASON))
 
 

@@ -429,6 +429,7 @@ class World:
         self.switching, self.usage, self.providers = desk.switching, desk.usage, desk.providers
         self.incidents = desk.incidents
         self.deposits, self.leaving, self.links = desk.deposits, desk.leaving, desk.links
+        self.extending, self.idling = desk.extending, desk.idling
         self.installation = desk.installation
         self.mailing = desk.mailing
 

@@ -63,6 +63,7 @@ def pending(draft: Draft = DRAFT) -> Story:
         state=RequestState.PENDING,
         created_at=NOW,
         origin="V1",
+        lapses_at=NOW + timedelta(days=3),
     )
     return Story(request=request, limits=LIMITS)
 
@@ -104,6 +105,7 @@ def granted(state: GrantState, draft: Draft = DRAFT, *, by: str = "U0BEN", becau
         ended_at=NOW if over else None,
         ended_by=by if over else None,
         ended_because=because if over else None,
+        lapses_at=NOW + timedelta(days=7) if state in (GrantState.AWAITED, GrantState.READY) else None,
     )
     key = Key(
         team="T0ACME",
@@ -173,6 +175,37 @@ def brought(state: KeyState, draft: Draft = DRAFT, *, words: str = "Settings, AP
     )
 
 
+def lapsed(draft: Draft = DRAFT) -> Story:
+    """Nobody decided."""
+    story = pending(draft)
+    return replace(story, request=replace(story.request, state=RequestState.LAPSED))
+
+
+def unfetched(draft: Draft = DRAFT, because: Cause = Cause.NOT_PICKED_UP) -> Story:
+    """Approved, and nobody brought it, or picked it up."""
+    return replace(granted(GrantState.ENDED, draft, by="system", because=because), key=None)
+
+
+def extending(draft: Draft = DRAFT, state: GrantState = GrantState.ACTIVE) -> Story:
+    """A request to extend a key that is so far."""
+    story = pending(draft)
+    asked = replace(story.request, extends="g_4fzqkx7m2adpw3ye")
+    return replace(story, request=asked, extended=granted(state, draft).grant)
+
+
+def extended(draft: Draft = DRAFT, to: GrantState | None = None) -> Story:
+    """A key that its holder asked to extend, and how far the one is that follows it; None: nobody decided."""
+    story = granted(GrantState.ACTIVE, draft)
+    asked = pending(draft).request if to is None else granted(to, draft).request
+    return replace(story, extension=asked, successor=granted(to, draft).grant if to else None)
+
+
+def idle(draft: Draft = DRAFT, *, revokes: bool = False, used: bool = True) -> Story:
+    """A key of which its holder is asked whether it is needed."""
+    story = spent(1_000_000, draft) if used else granted(GrantState.ACTIVE, draft)
+    return replace(story, asked_idle=True, idle_revokes=revokes)
+
+
 def failing(draft: Draft = DRAFT, keys: int = 1) -> Story:
     """One that is over, and so many of whose keys keep failing to be revoked."""
     story = granted(GrantState.ENDING, draft, because=Cause.EXPIRED, by="system")
@@ -211,6 +244,12 @@ def every() -> Iterator[tuple[str, Story]]:
         for state in GrantState:
             yield f"{state}-{words}", granted(state, draft)
         yield f"failing-{words}", failing(draft, keys=30)
+        yield f"lapsed-{words}", lapsed(draft)
+        yield f"idle-{words}", idle(draft, revokes=True)
+        yield f"unfetched-{words}", unfetched(draft)
+        yield f"extending-{words}", extending(draft)
+        for to in (None, *GrantState):
+            yield f"extended-{to}-{words}", extended(draft, to)
         for key in (KeyState.LIVE, KeyState.DISABLING, KeyState.DISABLED, KeyState.ENABLING):
             yield f"spent-{key}-{words}", spent(26_000_000, draft, key=key)
     elsewhere = replace(DRAFT, scope=replace(DRAFT.scope, provider="deposit"))
@@ -222,6 +261,9 @@ def every() -> Iterator[tuple[str, Story]]:
     yield "vanished", granted(GrantState.ENDED, because=Cause.VANISHED, by="system")
     yield "expired", granted(GrantState.ENDED, because=Cause.EXPIRED, by="system")
     yield "holder-left", granted(GrantState.ENDED, because=Cause.LEFT, by="system")
+    yield "not-brought", unfetched(because=Cause.NOT_BROUGHT)
+    yield "ended-idle", granted(GrantState.ENDED, because=Cause.IDLE, by="system")
+    yield "extending-over", extending(state=GrantState.ENDED)
     yield "taken", granted(GrantState.ENDING, by="U0ANA")
     yield "never-made", replace(granted(GrantState.ENDED), key=None)
     yield "no-limits", replace(pending(), limits=())

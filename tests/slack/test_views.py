@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bot.desk.model import Home, NoticeKind, Story, Wish
+from bot.desk.model import Cause, Home, NoticeKind, Story, Wish
 from bot.desk.offer import Ability, Permission, Probe, Project
 from bot.desk.policy import Rule
 from bot.desk.requests import Choice, Menu
@@ -65,9 +65,10 @@ def test_every_other_message_and_view_of_a_story(story: Story) -> None:
         harmless([text], text)
         fits_view(views.problem_view(text))
     form = views.deny_form(story)
-    fits_view(form)
-    harmless(texts(form), form)
     assert form["private_metadata"] == story.request.id
+    for one in (form, views.extend_form(story)):
+        fits_view(one)
+        harmless(texts(one), one)
 
 
 @pytest.mark.parametrize("draft", [stories.DRAFT, stories.HOSTILE_DRAFT], ids=["plain", "hostile"])
@@ -159,7 +160,7 @@ def test_the_requesters_buttons_follow_the_state() -> None:
         GrantState.READY: ["pick_up", "revoke"],
         GrantState.ISSUING: ["revoke"],
         GrantState.DELIVERING: ["pick_up", "revoke"],
-        GrantState.ACTIVE: ["revoke"],
+        GrantState.ACTIVE: ["extend", "revoke"],
         GrantState.INVITING: ["revoke"],
         GrantState.INVITED: ["revoke"],
         GrantState.ENDING: [],
@@ -363,3 +364,79 @@ def test_a_key_that_fails_to_be_revoked_is_somebodys_task() -> None:
     after = views.notice(NoticeKind.STUCK, stories.granted(GrantState.ENDED))
     assert buttons(after["blocks"]) == []
     assert "Revoked: a key to search-prod" in after["text"]
+
+
+def test_what_waits_says_until_when() -> None:
+    """On the card of whoever is waited for, and of whoever waits."""
+    asked, offered = f"{int(stories.pending().request.created_at.timestamp()) + 3 * 86_400}", "by <!date"
+    for message in (views.approval_card(stories.pending()), views.receipt(stories.pending())):
+        assert f"it lapses <!date^{asked}" in str(message)
+    ready = stories.granted(GrantState.READY)
+    for message in (views.outcome(ready), views.approval_card(ready)):
+        assert offered in str(message)
+    assert offered in str(views.outcome(stories.brought(KeyState.AWAITED)))
+    assert offered not in str(views.outcome(stories.granted(GrantState.ACTIVE)))
+
+
+def test_what_lapsed_says_so_and_how_to_go_on() -> None:
+    """To its requester, with no button to press; to an approver who is too late."""
+    told = views.outcome(stories.lapsed())
+    assert "nobody decided in time" in told["text"]
+    assert "/apikey request" in str(told)
+    for kind in (NoticeKind.APPROVAL, NoticeKind.REMINDER, NoticeKind.RECEIPT, NoticeKind.OUTCOME):
+        assert buttons(views.notice(kind, stories.lapsed())["blocks"]) == []
+    assert "lapsed" in views.late(stories.lapsed())
+    for story in (stories.unfetched(), stories.unfetched(because=Cause.NOT_BROUGHT)):
+        assert "asks anew" in str(views.ended(story))
+        assert "Lapsed" in str(views.ended(story))
+
+
+def test_reminders_bring_what_is_to_be_done_and_follow_what_became_of_it() -> None:
+    """A card with its buttons while it waits; once it is done, what was done."""
+    for kind, waiting, wanted in (
+        (NoticeKind.REMINDER, stories.pending(), ["approve", "deny"]),
+        (NoticeKind.PICK_UP, stories.granted(GrantState.READY), ["pick_up", "revoke"]),
+        (NoticeKind.NOT_BROUGHT, stories.brought(KeyState.AWAITED), ["open_deposit"]),
+    ):
+        message = views.notice(kind, waiting)
+        assert "till wait" in message["text"]
+        assert buttons(message["blocks"]) == wanted
+        for state in (GrantState.ACTIVE, GrantState.ENDED):
+            done = views.notice(kind, stories.granted(state))
+            assert "till wait" not in done["text"]
+            assert not {"approve", "pick_up", "open_deposit", "extend"} & set(buttons(done["blocks"]))
+
+
+def test_a_key_that_expires_can_be_extended_once_or_given_back() -> None:
+    """Until it is asked for; the approver reads which key it extends, and until when that lives."""
+    message = views.notice(NoticeKind.EXPIRING, stories.granted(GrantState.ACTIVE))
+    assert "expires <!date" in message["text"]
+    assert buttons(message["blocks"]) == ["extend", "revoke"]
+    for to in (None, GrantState.READY, GrantState.ACTIVE):
+        assert buttons(views.notice(NoticeKind.EXPIRING, stories.extended(to=to))["blocks"]) == ["revoke"]
+    assert buttons(views.notice(NoticeKind.EXPIRING, stories.extended(to=GrantState.ENDED))["blocks"]) == [
+        "extend",
+        "revoke",
+    ]
+    assert buttons(views.notice(NoticeKind.EXPIRING, stories.granted(GrantState.ENDED))["blocks"]) == []
+    assert "asks to extend a key to search-prod" in views.approval_card(stories.extending())["text"]
+    assert "You asked to extend a key" in views.receipt(stories.extending())["text"]
+    assert "It extends a key that ends <!date" in str(views.approval_card(stories.extending()))
+    assert "is over by now" in str(views.approval_card(stories.extending(state=GrantState.ENDED)))
+    form = views.extend_form(stories.granted(GrantState.ACTIVE))
+    assert form["private_metadata"] == "g_4fzqkx7m2adpw3ye"
+    assert [block["block_id"] for block in form["blocks"] if block["type"] == "input"] == ["duration", "reason"]
+    assert form["blocks"][1]["element"]["initial_value"] == "7 days"
+
+
+def test_an_idle_key_is_asked_about_and_what_follows_is_said() -> None:
+    """Keep or give back; that no answer revokes it is said where it does."""
+    for story in (stories.idle(), stories.idle(used=False)):
+        message = views.notice(NoticeKind.IDLE, story)
+        assert buttons(message["blocks"]) == ["keep", "revoke"]
+        assert "No answer" not in str(message)
+    assert "never used" in str(views.notice(NoticeKind.IDLE, stories.idle(used=False)))
+    assert "No answer within 7 days, and it is revoked" in str(
+        views.notice(NoticeKind.IDLE, stories.idle(revokes=True))
+    )
+    assert buttons(views.notice(NoticeKind.IDLE, stories.granted(GrantState.ACTIVE))["blocks"]) == []

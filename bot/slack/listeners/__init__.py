@@ -19,11 +19,12 @@ from bot.slack.listeners.asking import Asking
 from bot.slack.listeners.deciding import Deciding
 from bot.slack.listeners.digest import Weekly
 from bot.slack.listeners.events import Events
+from bot.slack.listeners.holding import Holding
 from bot.slack.listeners.keys import Keys
 from bot.slack.listeners.listener import Body, Listener, reply
 from bot.slack.listeners.trouble import ANYTHING, Trouble
 
-ROOMS: tuple[type[Listener], ...] = (Asking, Deciding, Keys, Weekly, Events, Trouble)
+ROOMS: tuple[type[Listener], ...] = (Asking, Deciding, Keys, Holding, Weekly, Events, Trouble)
 
 
 def register(app: AsyncApp, *, desk: Desk, notifier: Notifier, team: str) -> Background:

@@ -2,6 +2,7 @@
 
 from bot.slack.views.deposits import confirmed
 from bot.slack.views.digest import chart_of, digest, digest_of, settings_form, settings_kept
+from bot.slack.views.holding import extend_form, kept
 from bot.slack.views.home import grant_list, home
 from bot.slack.views.kit import Block, Message, View
 from bot.slack.views.messages import (
@@ -45,11 +46,13 @@ __all__ = [
     "digest_of",
     "ended",
     "explained",
+    "extend_form",
     "grant_list",
     "handover",
     "handover_view",
     "help_text",
     "home",
+    "kept",
     "lapsed",
     "late",
     "lesson",

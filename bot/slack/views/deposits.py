@@ -2,7 +2,7 @@
 
 from bot.desk.model import Cause, Key, Story
 from bot.desk.states import KeyState
-from bot.slack.text import escaped, mention, name, quoted, span
+from bot.slack.text import escaped, mention, name, quoted, span, when
 from bot.slack.views import standing
 from bot.slack.views.kit import Block, Message, actions, button, plain_text, section, small
 
@@ -31,6 +31,20 @@ def deposit_card(story: Story) -> Message:
                 "once. Never paste it here, or anywhere else in Slack."
             ),
         ],
+    }
+
+
+def not_brought(story: Story) -> Message:
+    """To a depositor: the card once more, while nobody brought the key."""
+    card = deposit_card(story)
+    if not story.deposit_url or story.key is None or story.key.state is not KeyState.AWAITED:
+        return card
+    lapses = (
+        f" Not brought by {when(story.grant.lapses_at)}, it lapses." if story.grant and story.grant.lapses_at else ""
+    )
+    return {
+        "text": f"Still waiting: {card['text']}",
+        "blocks": [section(f"*Still waiting for this key*.{lapses}"), *card["blocks"]],
     }
 
 

@@ -1,11 +1,12 @@
 """Every message of the desk, made from its story as it is now."""
 
 from bot.desk.links import LINK_LIVES
-from bot.desk.model import Draft, Handover, NoticeKind, Ruling, Story
+from bot.desk.model import Cause, Draft, Handover, NoticeKind, Ruling, Story
 from bot.desk.states import GrantState, KeyState, RequestState
 from bot.slack.text import mention, name, quoted, span, when
 from bot.slack.views import standing
-from bot.slack.views.deposits import by_hand_card, deposit_card, deposited, stuck_card
+from bot.slack.views.deposits import by_hand_card, deposit_card, deposited, not_brought, stuck_card
+from bot.slack.views.holding import expiring, idle
 from bot.slack.views.kit import Block, Message, actions, button, section, small
 from bot.slack.views.unusual import suspected, unusual
 from bot.slack.views.usage import budget, overspent
@@ -16,16 +17,28 @@ def notice(kind: NoticeKind, story: Story) -> Message:
     return _NOTICES[kind](story)
 
 
+def reminder(story: Story) -> Message:
+    """To an approver: the card once more, while nobody decided."""
+    card = approval_card(story)
+    if story.request.state is not RequestState.PENDING:
+        return card
+    waits = f"*Still waiting for a decision*, since {when(story.request.created_at)}"
+    return {"text": f"Still waiting: {card['text']}", "blocks": [section(waits), *card["blocks"]]}
+
+
 def approval_card(story: Story) -> Message:
     """To approvers: who asks for what and why, what holds them to it, and the two buttons, or what was decided."""
     request, draft = story.request, story.request.draft
     who, asked = mention(request.requester), standing.key_to(draft)
+    asks = "asks to extend" if request.extends else "asks for"
     pending = request.state is RequestState.PENDING
     blocks = [
-        section(f"*{who} asks for {asked}*"),
+        section(f"*{who} {asks} {asked}*"),
         section(standing.in_words(draft, story.grant)),
         section(f"*Why*\n{quoted(draft.reason, standing.REASON_ON_CARD)}"),
     ]
+    if extends := standing.extends(story):
+        blocks.append(section(extends))
     if small_print := [*_project_id(draft), *(standing.limit(limit, draft) for limit in story.limits)]:
         blocks.append(small("\n".join(small_print)))
     if pending:
@@ -34,10 +47,10 @@ def approval_card(story: Story) -> Message:
                 button("Approve", standing.APPROVE, request.id, style="primary"),
                 button("Deny…", standing.DENY, request.id),
             ),
-            small(f"One approver decides. {_until_then(story)}"),
+            small(f"One approver decides. {_until_then(story)} {standing.waits_until(story)}".rstrip()),
         ]
         return {
-            "text": f"{who} asks for {asked}: {standing.terms(draft)}. Approve or deny?",
+            "text": f"{who} {asks} {asked}: {standing.terms(draft)}. Approve or deny?",
             "blocks": blocks,
         }
     blocks.append(section(standing.decided(story)))
@@ -59,13 +72,17 @@ def receipt(story: Story) -> Message:
     """To the requester: what was asked, and who moves next."""
     draft = story.request.draft
     asked = standing.key_to(draft)
-    blocks = [section(f"*You asked for {asked}*\n{standing.terms(draft)}\n{_why(story)}")]
+    wanted = f"to extend {asked}" if story.request.extends else f"for {asked}"
+    blocks = [section(f"*You asked {wanted}*\n{standing.terms(draft)}\n{_why(story)}")]
+    if extends := standing.extends(story):
+        blocks.append(small(extends))
     match story.request.state:
         case RequestState.PENDING:
-            text = f"You asked for {asked}. An approver decides next."
+            text = f"You asked {wanted}. An approver decides next."
             next_step = (
-                f"*Waiting for an approver.* You hear here as soon as one decides. {_until_then(story, you=True)}"
-            )
+                f"*Waiting for an approver.* You hear here as soon as one decides. {_until_then(story, you=True)} "
+                f"{standing.waits_until(story)}"
+            ).rstrip()
             blocks += [section(next_step), actions(*standing.buttons(story))]
         case RequestState.CANCELLED:
             text = f"You cancelled your request for {asked}."
@@ -73,6 +90,9 @@ def receipt(story: Story) -> Message:
         case RequestState.LEFT:
             text = f"Your request for {asked} is over."
             blocks.append(small("Over: you are no full member of this workspace any more. Nothing was made."))
+        case RequestState.LAPSED:
+            text = f"Your request for {asked} lapsed."
+            blocks.append(small("Nobody decided in time. The message below says what you can do."))
         case _:
             text = f"Your request for {asked} is decided."
             blocks.append(small("Decided. The answer is in the message below."))
@@ -80,8 +100,12 @@ def receipt(story: Story) -> Message:
 
 
 def outcome(story: Story) -> Message:
-    """To the requester: who decided, and what happens next."""
+    """To the requester: who decided, and what happens next; or that nobody did."""
     draft, decision = story.request.draft, story.decision
+    if story.request.state is RequestState.LAPSED:
+        lapsed = f"Your request for {standing.key_to(draft)} lapsed: nobody decided in time"
+        again = "Nothing was made. Do you still need it? `/apikey request` asks anew; tell an approver that it waits."
+        return {"text": f"{lapsed}.", "blocks": [section(f"*{lapsed}*\n{_why(story)}"), section(again)]}
     by = mention(decision.approver) if decision else "An approver"
     if decision and decision.ruling is Ruling.DENY:
         denied = f"{by} denied your request for {standing.key_to(draft)}"
@@ -92,7 +116,25 @@ def outcome(story: Story) -> Message:
     hint = " Pick it up when you are ready." if story.grant and story.grant.state is GrantState.READY else ""
     return {
         "text": f"{approved}.{hint}",
-        "blocks": [section(f"*{approved}*\n{standing.in_words(draft, story.grant)}"), *_now(story)],
+        "blocks": [
+            section(f"*{approved}*\n{standing.in_words(draft, story.grant)}"),
+            *([small(extends)] if (extends := standing.extends(story)) else []),
+            *_now(story),
+        ],
+    }
+
+
+def not_picked_up(story: Story) -> Message:
+    """To the holder: a key was approved and waits for them."""
+    draft, grant = story.request.draft, story.grant
+    waits = grant is not None and grant.state is GrantState.READY and grant.lapses_at is not None
+    what = f"Your {standing.key_named(draft)} {'still waits for you' if waits else 'waited for you'}"
+    return {
+        "text": f"{what}." + (" Pick it up, or give it back." if waits else ""),
+        "blocks": [
+            section(f"*{what}*\n{standing.terms(draft)}"),
+            *(_now(story) if waits else [section(standing.standing(story))]),
+        ],
     }
 
 
@@ -129,6 +171,8 @@ def ended(story: Story) -> Message:
     draft, grant = story.request.draft, story.grant
     what = f"Your {standing.key_named(draft)} is over"
     again = "Need another? `/apikey request`."
+    if grant and grant.ended_because in (Cause.NOT_PICKED_UP, Cause.NOT_BROUGHT):
+        again = "Do you still need it? `/apikey request` asks anew; an approver decides again."
     return {
         "text": f"{what}. {standing.standing(story) if grant else ''}".strip(),
         "blocks": [section(f"*{what}*\n{standing.standing(story)}"), small(again)],
@@ -204,6 +248,8 @@ def late(story: Story) -> str:
         return f"{mention(request.requester)} cancelled this request before. There is nothing left to decide."
     if request.state is RequestState.LEFT:
         return f"{mention(request.requester)} is no full member any more. There is nothing left to decide."
+    if request.state is RequestState.LAPSED:
+        return "Nobody decided on this in time, and it lapsed. They can ask anew."
     if decision is None:
         return "Somebody was faster. Look again: this may still be open."
     done = "approved" if decision.ruling is Ruling.APPROVE else "denied"
@@ -319,4 +365,9 @@ _NOTICES = {
     NoticeKind.OVERSPENT: overspent,
     NoticeKind.UNUSUAL: unusual,
     NoticeKind.SUSPECTED: suspected,
+    NoticeKind.REMINDER: reminder,
+    NoticeKind.PICK_UP: not_picked_up,
+    NoticeKind.NOT_BROUGHT: not_brought,
+    NoticeKind.EXPIRING: expiring,
+    NoticeKind.IDLE: idle,
 }

@@ -20,6 +20,8 @@ APPROVE, DENY, CANCEL, PICK_UP, REVOKE, ASK, OPEN_KEY, OPEN_DEPOSIT, REVOKED_BY_
     "revoked_by_hand",
     "switch_on",
 )
+EXTEND, KEEP = "extend", "keep"
+
 """The action ids of the desk's buttons."""
 
 MODELS_SHOWN = 3
@@ -115,6 +117,8 @@ def decided(story: Story) -> str:
         return f"*Cancelled by {mention(story.request.requester)}.*"
     if story.request.state is RequestState.LEFT:
         return f"*Over: {mention(story.request.requester)} is no full member of this workspace any more.*"
+    if story.request.state is RequestState.LAPSED:
+        return "*Lapsed: nobody decided in time.* Nothing was made."
     if story.decision is None:
         return "*Waiting for an approver.*"
     by, at = mention(story.decision.approver), when(story.decision.at)
@@ -132,7 +136,8 @@ def progress(story: Story) -> str:
     match grant.state:
         case GrantState.AWAITED:
             return (
-                f"No key exists yet: somebody makes it at {at(grant.draft)} and brings it. Then {holder} picks it up."
+                f"No key exists yet: somebody makes it at {at(grant.draft)} and brings it. "
+                f"Then {holder} picks it up.{_lapses('Not brought', grant)}"
             )
         case GrantState.INVITING:
             return f"{name(grant.draft.provider_name)} is being asked to invite {holder}."
@@ -140,14 +145,14 @@ def progress(story: Story) -> str:
             return f"{holder} is invited to {name(grant.draft.project_name)} at {name(grant.draft.provider_name)}."
         case GrantState.READY:
             if deposited(story):
-                return f"The key is here, sealed. It waits for {holder} to pick it up."
-            return f"No key exists yet: it is made when {holder} picks it up."
+                return f"The key is here, sealed. It waits for {holder} to pick it up.{_lapses('Not picked up', grant)}"
+            return f"No key exists yet: it is made when {holder} picks it up.{_lapses('Not picked up', grant)}"
         case GrantState.ISSUING:
             return f"{holder} is picking it up: the key is being made."
         case GrantState.DELIVERING:
             return f"The key is sealed. Its link waits for {holder}, {_minutes()} at most."
         case GrantState.ACTIVE:
-            return f"{holder} has the key{_fingerprint(story)}{_until(grant)}.{_switched(story)}"
+            return f"{holder} has the key{_fingerprint(story)}{_until(grant)}.{_switched(story)}{_extension(story)}"
         case GrantState.ENDING:
             return f"{_ended(grant)} {_ending(story, grant)}"
         case GrantState.ENDED:
@@ -163,6 +168,8 @@ def standing(story: Story) -> str:
             return "You cancelled it."
         case RequestState.LEFT:
             return "Over: you were no full member of this workspace any more."
+        case RequestState.LAPSED:
+            return "Lapsed: nobody decided in time. Nothing was made."
         case RequestState.DENIED if story.decision:
             return f"Denied by {mention(story.decision.approver)}.\n{quoted(story.decision.reason, REASON_IN_LIST)}"
         case _:
@@ -172,21 +179,26 @@ def standing(story: Story) -> str:
 def _grant_stands(story: Story, grant: Grant) -> str:
     match grant.state:
         case GrantState.AWAITED:
-            return f"Approved. Somebody makes the key at {at(grant.draft)} and brings it; then you hear from me, and pick it up."
+            return (
+                f"Approved. Somebody makes the key at {at(grant.draft)} and brings it; then you hear "
+                f"from me, and pick it up.{_lapses('Not brought', grant)}"
+            )
         case GrantState.INVITING:
             return f"{name(grant.draft.provider_name)} is being asked to invite you."
         case GrantState.INVITED:
             return f"You are invited: look for a mail from {name(grant.draft.provider_name)}, and accept it there."
         case GrantState.READY:
             made = "The key waits, sealed" if deposited(story) else "The key is made when you press"
-            return f"Ready for you. {made}; its link works once, for {_minutes()}."
+            return f"Ready for you. {made}; its link works once, for {_minutes()}.{_lapses('Not picked up', grant)}"
         case GrantState.ISSUING:
             return "Your key is being made. Its link comes to where you pressed."
         case GrantState.DELIVERING:
             until = f" until {when(story.link.expires_at)}" if story.link else ""
             return f"Your link waits for you{until}. Lost it? Get a new one: the old one stops working."
         case GrantState.ACTIVE:
-            return f"You have the key{_fingerprint(story)}{_until(grant)}.{_switched(story)}"
+            return (
+                f"You have the key{_fingerprint(story)}{_until(grant)}.{_switched(story)}{_extension(story, you=True)}"
+            )
         case GrantState.ENDING:
             return f"{_ended(grant, you=True)} {_ending(story, grant)}"
         case GrantState.ENDED:
@@ -200,7 +212,7 @@ def buttons(story: Story) -> list[Block]:
     offered = [pick_up(story.grant)] if story.grant and may_pick_up(story.grant) else []
     if story.key and story.grant and story.key.paused_by == story.grant.holder and story.key.due_at is None:
         offered += switch_on(story)
-    return [*offered, revoke(story)] if story.grant and alive(story.grant) else offered
+    return [*offered, *extend(story), revoke(story)] if story.grant and alive(story.grant) else offered
 
 
 def deposited(story: Story) -> bool:
@@ -234,7 +246,7 @@ def pick_up(grant: Grant) -> Block:
     return button("Pick up key", PICK_UP, grant.id, style="primary")
 
 
-def revoke(story: Story) -> Block:
+def revoke(story: Story, named: str = "Revoke") -> Block:
     """The holder's and the approvers' button. It stands beside healthy keys, so it is plain; what it asks once more is not."""
     grant = story.grant
     if grant is not None and invited(grant.draft):
@@ -251,7 +263,7 @@ def revoke(story: Story) -> Block:
             },
         )
     return button(
-        "Revoke",
+        named,
         REVOKE,
         story.grant.id if story.grant else "",
         confirm={
@@ -309,6 +321,53 @@ def _switched(story: Story) -> str:
             return ""
 
 
+def _lapses(undone: str, grant: Grant) -> str:
+    """Until when it is waited for."""
+    return f" {undone} by {when(grant.lapses_at)}, it lapses." if grant.lapses_at else ""
+
+
+def waits_until(story: Story) -> str:
+    """When a request that nobody decides lapses."""
+    return f"Undecided, it lapses {when(story.request.lapses_at)}." if story.request.lapses_at else ""
+
+
+def extends(story: Story) -> str:
+    """Which key the asked one is to follow; empty where it follows none."""
+    if story.extended is None:
+        return ""
+    if not alive(story.extended):
+        return "It was to extend a key that is over by now."
+    ends = f" that ends {when(story.extended.expires_at)}" if story.extended.expires_at else ""
+    return f"It extends a key{ends}: a new key follows it, and the old one goes on for a day at most once that is picked up."
+
+
+def may_extend(story: Story) -> bool:
+    """Whether a press on *Extend* can succeed."""
+    if story.grant is None or story.grant.state is not GrantState.ACTIVE or story.grant.expires_at is None:
+        return False
+    under_way = story.extension is not None and story.extension.state is RequestState.PENDING
+    return not under_way and not (story.successor is not None and alive(story.successor))
+
+
+def extend(story: Story) -> list[Block]:
+    """The holder's button, while there is something to extend."""
+    return [button("Extend…", EXTEND, story.grant.id)] if story.grant and may_extend(story) else []
+
+
+def _extension(story: Story, *, you: bool = False) -> str:
+    """How far the extension of the key is."""
+    if story.extension is None or story.grant is None or not alive(story.grant):
+        return ""
+    who, has = ("You", "have") if you else (mention(story.grant.holder), "has")
+    if story.extension.state is RequestState.PENDING:
+        return f" {who} asked to extend it; an approver decides next."
+    if story.successor is None or not alive(story.successor):
+        return ""
+    if story.successor.state is GrantState.ACTIVE:
+        return f" {who} {has} the key that follows it: use that one."
+    return " Extending it is approved: the key that follows it is to be picked up."
+
+
 def _until(grant: Grant) -> str:
     return f". It expires {when(grant.expires_at)}" if grant.expires_at else ""
 
@@ -319,6 +378,13 @@ def _ended(grant: Grant, *, you: bool = False) -> str:
         return f"Expired{at}."
     if grant.ended_because is Cause.LEFT:
         return f"Its holder is no full member of this workspace any more; the desk took it back{at}."
+    if grant.ended_because is Cause.NOT_PICKED_UP:
+        return f"Lapsed{at}: {'you' if you else mention(grant.holder)} did not pick it up in time."
+    if grant.ended_because is Cause.NOT_BROUGHT:
+        return f"Lapsed{at}: nobody brought the key in time."
+    if grant.ended_because is Cause.IDLE:
+        whom = "you" if you else mention(grant.holder)
+        return f"Nothing used it for two weeks, and {whom} did not say that it is needed; the desk took it back{at}."
     if grant.ended_because is Cause.OVERSPENT:
         return f"Its budget for the month was used up{at}, and policy ends a key then."
     if grant.ended_because is Cause.VANISHED:

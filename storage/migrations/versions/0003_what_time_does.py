@@ -1,5 +1,8 @@
 """What time does: timers; how the sweeps go."""
 
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -9,6 +12,7 @@ branch_labels = None
 depends_on = None
 
 TRIED = sa.text("attempts > 0")
+EXTENDS = sa.text("extends IS NOT NULL")
 
 
 OPEN = sa.text("closed_at IS NULL")
@@ -88,6 +92,51 @@ def upgrade() -> None:
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("team", "member"),
     )
+    op.add_column("requests", sa.Column("lapses_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("requests", sa.Column("extends", sa.String(), nullable=True))
+    op.create_index(
+        "requests_that_extend", "requests", ["team", "extends"], sqlite_where=EXTENDS, postgresql_where=EXTENDS
+    )
+    op.add_column("grants", sa.Column("lapses_at", sa.DateTime(timezone=True), nullable=True))
+    _what_waits_waits_from_now_on()
+
+
+def _what_waits_waits_from_now_on() -> None:
+    """What was there before the desk knew the time has all of it before it."""
+    now = datetime.now(UTC)
+    week, fortnight = now + timedelta(days=7), now + timedelta(days=14)
+    _lapse("requests", ["pending"], now + timedelta(days=3))
+    _lapse("grants", ["awaited", "ready", "issuing", "delivering"], week)
+    _begin("decision", "requests", ["pending"], now)
+    _begin("pick_up", "grants", ["ready", "issuing", "delivering"], now + timedelta(days=2))
+    _begin("deposit", "keys", ["awaited"], now)
+    _begin("expiry", "grants", ["active"], now)
+    _begin("idle", "grants", ["active"], fortnight)
+
+
+def _rows(name: str) -> sa.TableClause:
+    return sa.table(
+        name, sa.column("team"), sa.column("id"), sa.column("state"), sa.column("lapses_at", sa.DateTime(timezone=True))
+    )
+
+
+def _lapse(name: str, states: Sequence[str], at: datetime) -> None:
+    rows = _rows(name)
+    op.execute(rows.update().where(rows.c.state.in_(states)).values(lapses_at=at))
+
+
+def _begin(kind: str, name: str, states: Sequence[str], due_at: datetime) -> None:
+    rows = _rows(name)
+    timers = sa.table("timers", *map(sa.column, ("team", "kind", "about", "due_at", "step", "attempts")))
+    waiting = sa.select(
+        rows.c.team,
+        sa.literal(kind),
+        rows.c.id,
+        sa.literal(due_at, sa.DateTime(timezone=True)),
+        sa.literal(0),
+        sa.literal(0),
+    ).where(rows.c.state.in_(states))
+    op.execute(timers.insert().from_select(["team", "kind", "about", "due_at", "step", "attempts"], waiting))
 
 
 def _digests() -> None:
@@ -119,6 +168,10 @@ def downgrade() -> None:
     op.drop_table("incidents")
     op.drop_index("decisions_of", "decisions")
     op.drop_table("digests")
+    op.drop_column("grants", "lapses_at")
+    op.drop_index("requests_that_extend", "requests")
+    op.drop_column("requests", "extends")
+    op.drop_column("requests", "lapses_at")
     op.drop_table("usage_hours")
     op.drop_table("sweeps")
     op.drop_table("timers")

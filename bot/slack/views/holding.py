@@ -1,0 +1,98 @@
+"""What a holder reads of a key whose time is almost over, or that nothing uses; and the form that asks to extend one."""
+
+from bot.desk.model import Story
+from bot.desk.states import GrantState
+from bot.slack.text import span, when
+from bot.slack.views import standing
+from bot.slack.views.kit import Message, View, actions, button, entry, modal, plain_text, section, small
+from bot.slack.views.request_form import DURATION, REASON
+
+EXTEND_FORM = "extend_form"
+"""Its callback id."""
+
+GIVE_BACK = "Give it back"
+
+
+def expiring(story: Story) -> Message:
+    """To the holder: when the key's time is over, and what they can do."""
+    draft, grant = story.request.draft, story.grant
+    named = standing.key_named(draft)
+    if grant is None or grant.state is not GrantState.ACTIVE or grant.expires_at is None:
+        what = f"Your {named} was about to expire"
+        return {"text": f"{what}.", "blocks": [section(f"*{what}*\n{standing.standing(story)}")]}
+    what = f"Your {named} expires {when(grant.expires_at)}"
+    then = (
+        "Then it is revoked, and whatever uses it stops working." if not story.by_hand else "Then it is to be revoked."
+    )
+    can = (
+        "*Extend…* asks for a key that follows it; an approver decides. Not needed any more? Give it back now."
+        if standing.may_extend(story)
+        else ""
+    )
+    return {
+        "text": f"{what}. {then}",
+        "blocks": [
+            section(f"*{what}*\n{standing.terms(draft)}\n{then} {can}".rstrip()),
+            small(standing.standing(story)),
+            actions(*standing.extend(story), standing.revoke(story, GIVE_BACK)),
+        ],
+    }
+
+
+def idle(story: Story) -> Message:
+    """To the holder: nothing uses the key. Keep it, or give it back?"""
+    draft, grant = story.request.draft, story.grant
+    named = standing.key_named(draft)
+    if grant is None or grant.state is not GrantState.ACTIVE or not story.asked_idle:
+        what = f"Your {named} was not used for a while"
+        return {"text": f"{what}.", "blocks": [section(f"*{what}*\n{standing.standing(story)}")]}
+    what = f"Is your {named} still needed?"
+    then = "No answer within 7 days, and it is revoked." if story.idle_revokes else ""
+    used = f"It was last used on {story.spending.last_day:%d %b %Y}" if story.spending else "It was never used"
+    return {
+        "text": f"{what} {used}. Keep it, or give it back?",
+        "blocks": [
+            section(
+                f"*{what}*\n{used}, as far as it is reported. A key that nobody uses can only be stolen. {then}".rstrip()
+            ),
+            actions(button("Keep it", standing.KEEP, grant.id, style="primary"), standing.revoke(story, GIVE_BACK)),
+            small(standing.standing(story)),
+        ],
+    }
+
+
+def extend_form(story: Story) -> View:
+    """The form that asks for how long, and why."""
+    draft, grant = story.request.draft, story.grant
+    ends = f" It expires {when(grant.expires_at)}." if grant and grant.expires_at else ""
+    return modal(
+        "Extend this key",
+        [
+            section(
+                f"*Your {standing.key_named(draft)}*\n{standing.terms(draft)}.{ends}\n"
+                "An approver decides. Then you pick up a new key that can do the same; once you have it, this one goes on "
+                "for a day at most."
+            ),
+            entry(
+                DURATION,
+                "For how long?",
+                {"type": "plain_text_input", "initial_value": span(draft.duration)},
+                hint="Counts from pick-up of the new key. 12 hours, 7 days, 4 weeks.",
+            ),
+            entry(
+                REASON,
+                "What is it still needed for?",
+                {"type": "plain_text_input", "multiline": True},
+                hint="The approvers read this.",
+            ),
+        ],
+        close="Back",
+        submit=plain_text("Ask", 24),
+        callback_id=EXTEND_FORM,
+        private_metadata=grant.id if grant else "",
+    )
+
+
+def kept(story: Story) -> str:
+    """To whoever keeps a key."""
+    return f"Good: you keep your {standing.key_named(story.request.draft)}. You are not asked again for a month."

@@ -5,7 +5,7 @@ What the desk does with those who have not is told by `tests/desk/test_lessons.p
 
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import create_engine
+from sqlalchemy import Connection, create_engine
 
 from storage.migrate import engine_url
 from storage.store import SqlStore
@@ -21,9 +21,14 @@ def everybody_read(url: str) -> None:
     """The members have acknowledged it, and however far a test moves its clock, they need not again."""
     engine = create_engine(engine_url(url))
     with engine.begin() as connection:
-        for member in MEMBERS:
-            SqlTransaction(connection).learn(TEAM, member, NEVER_AGAIN)
+        learn(connection)
     engine.dispose()
+
+
+def learn(connection: Connection) -> None:
+    """The same, on a connection that is there."""
+    for member in MEMBERS:
+        SqlTransaction(connection).learn(TEAM, member, NEVER_AGAIN)
 
 
 async def read(store: SqlStore, member: str, at: datetime) -> None:

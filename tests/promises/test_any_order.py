@@ -35,6 +35,7 @@ from storage.rows import table, to_domain
 from storage.store import SqlStore
 from storage.tables import AuditEntryRow, AuditHeadRow
 from tests.desk.world import ANA, BEN, CARA, DEV, TEAM, draft, pieces, unsealed
+from tests.lessons import learn
 from tests.promises.crashing import CALLS, MINTS, POSTS, TURN, Around, Defect, Desk, Died, Fate, Life, Turn
 from tests.promises.model import Model
 
@@ -78,10 +79,11 @@ class Ground:
         )
 
     def clean(self) -> None:
-        """Nothing is there."""
+        """Nothing is there, but that everybody has read how to keep a key safe."""
         with self._engine.begin() as connection:
             for rows in reversed(SQLModel.metadata.sorted_tables):
                 connection.execute(delete(rows))
+            learn(connection)
 
     def since(self, index: int) -> Sequence[Entry]:
         """The audit log from there on."""

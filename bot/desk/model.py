@@ -401,6 +401,7 @@ class Home:
     mine: tuple[Story, ...] = ()
     queue: tuple[Story, ...] = ()
     overview: "DeskState | None" = None  # for an admin alone
+    unusual: tuple[Story, ...] = ()  # for an admin alone: keys whose unusual use nobody answered yet
 
 
 class TimerKind(StrEnum):

@@ -398,7 +398,14 @@ class Requests:
             return tuple(story for story in stories if story.request.state is RequestState.PENDING)
 
         stories = await self._store.read(tell_queue) if queue else ()
-        return Home(actor.id, mine=mine, queue=stories, overview=await self._overview.of(actor))
+        overview = await self._overview.of(actor)
+
+        def tell_unusual(tx: Transaction) -> tuple[Story, ...]:
+            grants = (tx.grant(actor.team, one.grant_id) for one in tx.open_incidents(actor.team, SHOWN_AT_MOST))
+            return tuple(tell(tx, actor.team, grant.request_id, self._providers) for grant in grants if grant)
+
+        unusual = await self._store.read(tell_unusual) if overview else ()
+        return Home(actor.id, mine=mine, queue=stories, overview=overview, unusual=unusual)
 
     async def _named(self, draft: Draft) -> Draft:
         """The draft with the provider's names. All that it chose must be there at this moment: forms can be old."""

@@ -161,7 +161,8 @@ class Baseline:
             return []
         if any(one.kind is Unusual.NIGHT and one.at >= _at(tonight) for one in self._accepted):
             return []
-        measure = _above(figures, FIRST_TIME)[0]
+        above = _above(figures, FIRST_TIME)
+        measure = above[0] if Measure.REQUESTS in above else above[-1]
         return [Finding(Unusual.NIGHT, _at(number), measure, figures[_INDEX[measure]])]
 
     def day(self, uses: Iterable[ModelDay]) -> list[Finding]:

@@ -4,13 +4,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from bot.desk.findings import Finding, Like, Measure, Unusual
 from bot.desk.model import (
     AccessRequest,
+    Answer,
     Cause,
     Decision,
     Draft,
     Grant,
     Handover,
+    Incident,
     Key,
     Link,
     Ruling,
@@ -224,6 +227,42 @@ def spent(
     spending = Spending(month, micros, 41, 123_456, 7_890, NOW.date(), Basis.ESTIMATED, NOW)
     due_at = NOW + timedelta(days=8) if key is KeyState.DISABLED else None
     return replace(story, key=replace(story.key, state=key, due_at=due_at), spending=spending)
+
+
+def suspected(
+    draft: Draft = DRAFT,
+    *,
+    answer: Answer | None = None,
+    key: KeyState = KeyState.LIVE,
+    state: GrantState = GrantState.ACTIVE,
+    pausable: bool = True,
+) -> Story:
+    """A key that was used in every unusual way at once, and what was answered."""
+    story = granted(state, draft, by="system", because=Cause.REVOKED)
+    assert story.grant is not None
+    assert story.key is not None
+    tuesday = datetime(2026, 11, 24, 2)
+    model = "claude-opus-5-5" if draft is DRAFT else HOSTILE
+    incident = Incident(
+        team="T0ACME",
+        id="i_4fzqkx7m2adpw3ye",
+        grant_id=story.grant.id,
+        opened_at=NOW,
+        seen_at=NOW,
+        findings=(
+            Finding(Unusual.VOLUME, tuesday, Measure.REQUESTS, 4210, 0, 12, Like.HOUR_OF_WEEK),
+            Finding(Unusual.VOLUME, tuesday, Measure.COST, 8_400_000, 0, 240_000, Like.HOUR_OF_WEEK),
+            Finding(Unusual.NIGHT, tuesday, Measure.REQUESTS, 4210),
+            Finding(Unusual.MODEL, tuesday, Measure.COST, 1, model=model),
+            Finding(Unusual.SPEND, tuesday, Measure.COST, 31_000_000, 0, 2_100_000, Like.WORKDAYS),
+            Finding(Unusual.VOLUME, tuesday.replace(hour=23), Measure.TOKENS, 9_000_000, 0, 400_000, Like.ALL_HOURS),
+        ),
+        closed_at=NOW if answer else None,
+        answer=answer,
+        answered_by="U0BEN" if answer else None,
+    )
+    paused_by = "U0BEN" if answer is Answer.PAUSED else None
+    return replace(story, key=replace(story.key, state=key, paused_by=paused_by), incident=incident, pausable=pausable)
 
 
 def handed_over(draft: Draft = DRAFT) -> Handover:

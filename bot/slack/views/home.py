@@ -20,6 +20,7 @@ from bot.slack.views.kit import (
     small,
 )
 from bot.slack.views.overview import overview_blocks
+from bot.slack.views.unusual import open_incidents
 
 EARLIER_SHOWN = 5  # of what is over
 
@@ -37,7 +38,7 @@ def home(home: Home) -> View:
     if home.queue:
         waiting = [to_decide(story) for story in home.queue]
         blocks += [header("Waiting for your decision"), *_fitting(waiting, room=VIEW_BLOCKS // 2 - 6)]
-    overview = overview_blocks(home.overview) if home.overview else []
+    overview = [*open_incidents(home.unusual), *overview_blocks(home.overview)] if home.overview else []
     blocks += [divider(), *_mine(home, room=VIEW_BLOCKS - len(blocks) - len(overview) - 1), *overview]
     return {"type": "home", "blocks": blocks}
 

@@ -1,14 +1,18 @@
 """Unusual use, in plain words with numbers: to the holder, to who approved, and a line for admins."""
 
+from collections.abc import Sequence
+
 from bot.desk.findings import Finding, Like, Measure, Unusual
 from bot.desk.model import Answer, Incident, Story
 from bot.desk.states import GrantState, KeyState
 from bot.slack.text import cost, mention, name, when
 from bot.slack.views import standing
-from bot.slack.views.kit import Block, Message, actions, button, plain_text, section, small
+from bot.slack.views.kit import Block, Message, actions, button, divider, header, plain_text, section, small
 
 THAT_WAS_ME, PAUSE = "that_was_me", "pause"
 SHOWN_AT_MOST = 8  # findings in one message
+ON_HOME_AT_MOST = 5
+_ON_HOME = "Holder and approver were told; they say what it was, pause the key, or revoke it."
 
 
 def unusual(story: Story) -> Message:
@@ -33,13 +37,22 @@ def paused(story: Story) -> str:
     return f"Done: the {standing.key_named(story.request.draft)} is being switched off at {where}, within seconds as a rule."
 
 
-def line(story: Story) -> str:
-    """One open incident, for an admin's Home."""
-    incident = story.incident
-    if incident is None:
-        return ""
-    first = _sentence(incident.findings[0], "by its holder's clock")
-    return f"{mention(story.request.requester)}'s {standing.key_named(story.request.draft)}, since {when(incident.opened_at)}: {first}"
+def open_incidents(stories: Sequence[Story]) -> list[Block]:
+    """For an admin's Home: the keys whose unusual use nobody answered yet."""
+    if not stories:
+        return []
+    more = len(stories) - ON_HOME_AT_MOST
+    lines = [section(_line(story)) for story in stories[:ON_HOME_AT_MOST]]
+    rest = [small(f"… and {more} more." if more > 0 else _ON_HOME)]
+    return [divider(), header("Unusual use that nobody answered"), *lines, *rest]
+
+
+def _line(story: Story) -> str:
+    whose = f"{mention(story.request.requester)}'s {standing.key_named(story.request.draft)}"
+    if story.incident is None:
+        return f"*{whose}*"
+    first = _sentence(story.incident.findings[0], "by its holder's clock")
+    return f"*{whose}*, since {when(story.incident.opened_at)}\n{first}"
 
 
 def _told(story: Story, what: str, *, you: bool) -> Message:
@@ -71,7 +84,7 @@ def _sentence(one: Finding, clock: str) -> str:
             model = name(one.model, 80)
             return f"{found} with *{model}* on {day}; this key never used that model before."
         case Unusual.NIGHT:
-            return f"{found} {between}; it was never used between midnight and 06:00 in the last eight weeks."
+            return f"{found} {between}; the key was never used between midnight and 06:00 in the last eight weeks."
         case Unusual.SPEND:
             days = "weekends" if one.like is Like.WEEKENDS else "workdays"
             return f"{found} spent on {day} (UTC); on {days} it spends {_range(one)}."

@@ -23,6 +23,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.errors import SlackApiError
 from sqlalchemy.exc import OperationalError
+from starlette.routing import Route
 from uvicorn.loops.auto import auto_loop_factory
 
 from bot import checkup, demo, kek, logs, providers, sweeping, web
@@ -40,6 +41,7 @@ from bot.desk.providers import mints
 from bot.desk.sweeps import Sweeps
 from bot.desk.vault import KekSource, Vault
 from bot.desk.watch import Watch
+from bot.metrics import CONTENT_TYPE, Metrics
 from bot.providers import deposit
 from bot.settings import Settings, SettingsFlaw
 from bot.settings import load as load_settings
@@ -93,7 +95,7 @@ async def running(settings: Settings, *, clock: Clock = now) -> AsyncIterator[Se
             slack_origin=settings.slack_origin,
             team=team,
             ready=partial(_ready, store, client),
-            extra_routes=[skin.events_route(slack_app)] if settings.slack_signing_secret else [],
+            extra_routes=_more_routes(settings, slack_app, parts, clock),
         )
 
         await desk.replacing.review(team)  # the policy may be another since the last start
@@ -109,6 +111,15 @@ async def running(settings: Settings, *, clock: Clock = now) -> AsyncIterator[Se
         yield Serving(team=team, url=settings.public_url, store=store, watch=desk.watch)
 
 
+def _more_routes(settings: Settings, slack_app: AsyncApp, parts: "_Parts", clock: Clock) -> list[Route]:
+    """Those that are there where a setting says so."""
+    routes = [skin.events_route(slack_app)] if settings.slack_signing_secret else []
+    if settings.metrics_token:
+        page = partial(parts.metrics.page, parts.desk.watch.sweeps, parts.desk.providers, clock)
+        routes.append(web.metrics_route(token=settings.metrics_token, page=page, content_type=CONTENT_TYPE))
+    return routes
+
+
 @dataclass(frozen=True, slots=True)
 class _Parts:
     """A desk that is put together and does nothing yet, and what serving it takes."""
@@ -118,6 +129,7 @@ class _Parts:
     client: skin.SlackClient
     team: str
     notifier: skin.SlackNotifier
+    metrics: Metrics
 
 
 class _For(Enum):
@@ -132,11 +144,12 @@ async def _put_together(
     stack: AsyncExitStack, settings: Settings, clock: Clock, purpose: _For = _For.SERVING
 ) -> _Parts:
     """A desk by these settings. What it holds is given back with the stack. Raises `CannotStart`."""
-    text = _policy_text(settings)
-    vendors = {
+    text, metrics = _policy_text(settings), Metrics()
+    built = {
         **providers.build(settings, clock),
         **deposit.from_policy(_kinds(settings, text)),
     }
+    vendors = {name: metrics.counting(vendor) for name, vendor in built.items()}
     for vendor in vendors.values():
         stack.push_async_callback(vendor.aclose)
     policy = _policy(settings, text, vendors)
@@ -144,7 +157,7 @@ async def _put_together(
     store = await _store(stack, settings, migrates=purpose is _For.SERVING)
 
     session = await stack.enter_async_context(skin.open_session())
-    client = skin.build_client(settings.slack_bot_token, settings.slack_api_url, session=session)
+    client = skin.build_client(settings.slack_bot_token, settings.slack_api_url, session=session, waited=metrics.waited)
     team = "" if purpose is _For.LOOKING else await _team(client, store)
     directory = skin.SlackDirectory(client=client, team=team, clock=clock)
     notifier = skin.SlackNotifier(client=client, team=team)
@@ -161,8 +174,9 @@ async def _put_together(
         random=os.urandom,
         public_url=settings.public_url,
         kek=keks,
+        heard=metrics.swept,
     )
-    return _Parts(desk, store, client, team, notifier)
+    return _Parts(desk, store, client, team, notifier, metrics)
 
 
 async def _store(stack: AsyncExitStack, settings: Settings, *, migrates: bool) -> SqlStore:

@@ -182,6 +182,14 @@ class Settings(BaseSettings):
         Field(description="How it is logged: lines to read, or a line of JSON for each record."),
     ] = "text"
 
+    metrics_token: Annotated[
+        SecretStr | None,
+        Field(
+            min_length=32,
+            description="Whoever shows it may read /metrics; at least 32 characters. Not set: there is no such page.",
+        ),
+    ] = None
+
     @model_validator(mode="after")
     def _one_way_in(self) -> Self:
         if self.slack_app_token is None and self.slack_signing_secret is None:
@@ -237,7 +245,7 @@ def _line(flaw: Any) -> str:
             return f"{name} is missing. Mend: set it in .env; docs/operating.md says where to find it."
         case "value_error":
             return f"{name} {said}.".lstrip()
-        case "string_too_short" | "too_short" if name == "SESSION_SECRET":
-            return f"{name} is too short. Mend: SESSION_SECRET=$(openssl rand -base64 32)."
+        case "string_too_short" | "too_short" if name in ("SESSION_SECRET", "METRICS_TOKEN"):
+            return f"{name} is too short. Mend: {name}=$(openssl rand -base64 32)."
         case _:
             return f"{name}: {said}. Mend: correct it in .env; docs/operating.md says what it may be."

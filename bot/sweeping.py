@@ -18,6 +18,7 @@ _TO_DO: Mapping[DueKind, str] = {
     DueKind.NOTICE: "show {how}",
     DueKind.ROUND: "go round: {how}",
     DueKind.TIMER: "do what time does: {how}",
+    DueKind.DIGEST: "digest: {how}",
     DueKind.PROBE: "ask the provider",
 }
 _BY_STATE = {

@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from bot import checkup
-from bot.desk import audit, policy, states
+from bot.desk import audit, due, policy, states
+from bot.metrics import Metrics
 from bot.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -61,6 +62,18 @@ def test_every_command_is_documented() -> None:
     assert commands == ["run", "demo", "check", "audit", "keys", "sweep", "migrate"]
     for command in commands:
         assert f"`app.py {command}" in DOCS["operating.md"], command
+
+
+def test_every_sweep_and_figure_is_documented() -> None:
+    """docs/operating.md has a line for each sweep and for each figure of /metrics, and names each kind of what is due."""
+    page = DOCS["operating.md"]
+    for name in due.SweepName:
+        assert f"| `{name}` |" in page, name
+    for kind in set(due.DueKind) - {due.DueKind.PROBE}:  # which no table holds
+        assert f"`{kind}`" in page.split("## Metrics")[1].split("\n## ")[0], kind
+    figures = Metrics()._registry.collect()
+    told = set(re.findall(r"^\| `(keydesk_\w+?)(?:_total)?` \|", page, flags=re.MULTILINE))
+    assert told == {figure.name for figure in figures if figure.name.startswith("keydesk_")}
 
 
 def test_scopes_are_the_same_everywhere() -> None:

@@ -54,6 +54,8 @@ def test_several_addresses_stand_in_one_setting() -> None:
         ({"port": "70000"}, "PORT"),
         ({"port": "http"}, "PORT"),
         ({"log_level": "loud"}, "LOG_LEVEL"),
+        ({"log_format": "xml"}, "LOG_FORMAT"),
+        ({"metrics_token": "short-9"}, "METRICS_TOKEN is too short. Mend: METRICS_TOKEN=$(openssl"),
         ({"slack_api_url": "slack.com"}, "SLACK_API_URL is not a URL"),
     ],
 )

@@ -13,7 +13,7 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from bot.desk.errors import Unavailable
 from bot.slack import chart, views
-from bot.slack.client import CALL_SECONDS, code_of, quiet, retry_handlers
+from bot.slack.client import CALL_SECONDS, code_of, quiet
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ class Answers:
             place.response_url,
             timeout=CALL_SECONDS,
             session=self._client.session,
-            retry_handlers=retry_handlers(),
+            retry_handlers=self._client.retry_handlers,
             logger=quiet,
         )
         body: dict[str, Any] = {

@@ -1,6 +1,8 @@
 """The client of Slack's Web API, as everything of the desk uses it."""
 
 import logging
+import time
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp import ClientConnectorError, ClientSession, ClientTimeout, DummyCookieJar
@@ -61,6 +63,8 @@ class SlackClient(AsyncWebClient):
     """Sends nothing once Slack refuses the bot token, until `try_again` finds it taken."""
 
     refused: str | None = None
+    waited: Callable[[float], None] = staticmethod(lambda seconds: None)
+    """Told of each pause that Slack asks for, in seconds."""
 
     async def api_call(self, api_method: str, **call: Any) -> AsyncSlackResponse:
         """As slack-sdk's. While the desk is refused, it is refused here, and Slack is not called."""
@@ -138,12 +142,31 @@ class _BrokenConnection(AsyncConnectionErrorRetryHandler):
         return await super()._can_retry_async(state=state, request=request, response=response, error=error)
 
 
-def retry_handlers() -> list[AsyncRetryHandler]:
+class _RateLimit(AsyncRateLimitErrorRetryHandler):
+    """Waits as long as Slack says, and tells for how long it did."""
+
+    def __init__(self, waited: Callable[[float], None]) -> None:
+        super().__init__(max_retry_count=RATE_LIMIT_RETRIES)
+        self._waited = waited
+
+    async def prepare_for_next_attempt_async(
+        self,
+        *,
+        state: RetryState,
+        request: HttpRequest,
+        response: HttpResponse | None = None,
+        error: Exception | None = None,
+    ) -> None:
+        began = time.monotonic()
+        try:
+            await super().prepare_for_next_attempt_async(state=state, request=request, response=response, error=error)
+        finally:  # who gave up in the meantime has waited, too
+            self._waited(time.monotonic() - began)
+
+
+def retry_handlers(waited: Callable[[float], None]) -> list[AsyncRetryHandler]:
     """Waits rate limits out, which slack-sdk does not by itself, and tries broken connections once more."""
-    return [
-        _BrokenConnection(),
-        AsyncRateLimitErrorRetryHandler(max_retry_count=RATE_LIMIT_RETRIES),
-    ]
+    return [_BrokenConnection(), _RateLimit(waited)]
 
 
 class HearingOfLimits(SlackClient):
@@ -178,13 +201,24 @@ def open_session() -> ClientSession:
     return ClientSession(timeout=ClientTimeout(total=CALL_SECONDS), cookie_jar=DummyCookieJar())
 
 
-def build_client(token: SecretStr, base_url: str, *, session: ClientSession | None = None) -> SlackClient:
-    """A client that shows this bot token at this base URL. Without a session each call has a connection of its own."""
-    return SlackClient(
+def build_client(
+    token: SecretStr,
+    base_url: str,
+    *,
+    session: ClientSession | None = None,
+    waited: Callable[[float], None] = SlackClient.waited,
+) -> SlackClient:
+    """A client that shows this bot token at this base URL. Without a session each call has a connection of its own.
+
+    `waited` is told of each pause that Slack asks for, in seconds.
+    """
+    client = SlackClient(
         token=token.get_secret_value(),
         base_url=base_url,
         timeout=CALL_SECONDS,
         session=session,
-        retry_handlers=retry_handlers(),
+        retry_handlers=retry_handlers(waited),
         logger=quiet,
     )
+    client.waited = waited
+    return client

@@ -66,6 +66,7 @@ class DigestPost:
 
     def __init__(self, *, client: SlackClient) -> None:
         self._client = HearingOfLimits(client)
+        self._waited = client.waited
         self._paces = {method: Pace(most) for method, most in A_MINUTE.items()}
         self._no_charts_since: float | None = None
 
@@ -176,7 +177,9 @@ class DigestPost:
             except SlackApiError as error:
                 code = code_of(error)
                 if code == "ratelimited":
-                    pace.hold(_pause(error))
+                    pause = _pause(error)
+                    self._waited(pause)
+                    pace.hold(pause)
                     continue
                 raise _known(code) from None
             except (ClientError, TimeoutError) as error:

@@ -430,11 +430,18 @@ async def test_every_flow(
     """
     with fresh(request, database, tmp_path) as database_url:
         more, form = ([force_debug], "text") if forced else ([], "json")
-        async with watched(tmp_path, database_url, *more, mode=mode, log_format=form) as (running, watch):
+        token = secrets.token_urlsafe(32)
+        async with watched(tmp_path, database_url, *more, mode=mode, log_format=form, metrics_token=token) as (
+            running,
+            watch,
+        ):
             await refused_denied_cancelled(running.flow)
             await opened_and_given_back(running.flow, watch)
             await picked_up_on_home_twice_lapsed_and_expired(running.flow, watch)
             await stopped_in_the_middle_of_a_mint(running)
+            metrics = f"{running.flow.settings.public_url}/metrics"
+            assert (await running.flow.http.get(metrics, headers={"Authorization": f"Bearer {token}"})).is_success
+            assert (await running.flow.http.get(metrics, headers={"Authorization": f"Bearer {token[1:]}"})).is_error
             assert (" DEBUG sqlalchemy" in running.said()) == forced
             assert ('{"time": ' in running.said()) != forced
             assert await watch.leaks(running.flow.sandbox) == {}

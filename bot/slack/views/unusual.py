@@ -42,12 +42,13 @@ def open_incidents(stories: Sequence[Story]) -> list[Block]:
     if not stories:
         return []
     more = len(stories) - ON_HOME_AT_MOST
-    lines = [section(_line(story)) for story in stories[:ON_HOME_AT_MOST]]
+    lines = [section(line(story)) for story in stories[:ON_HOME_AT_MOST]]
     rest = [small(f"… and {more} more." if more > 0 else _ON_HOME)]
     return [divider(), header("Unusual use that nobody answered"), *lines, *rest]
 
 
-def _line(story: Story) -> str:
+def line(story: Story) -> str:
+    """Whose key it is, since when, and what was seen first."""
     whose = f"{mention(story.request.requester)}'s {standing.key_named(story.request.draft)}"
     if story.incident is None:
         return f"*{whose}*"

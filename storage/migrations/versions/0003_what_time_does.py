@@ -1,4 +1,4 @@
-"""What time does: timers; how the sweeps go."""
+"""What time does: timers, how the sweeps go, the hours in which keys are used, digests, what waits and lapses."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta

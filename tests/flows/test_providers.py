@@ -1,6 +1,7 @@
 """The whole way with each provider: what was agreed in Slack is what the key can do at the vendor."""
 
 import re
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -57,8 +58,9 @@ def settings_of(servers: Running, folder: Path, **more: Any) -> Settings:
 
 
 @pytest.fixture
-async def flow(servers: Running, tmp_path: Path) -> AsyncIterator[World]:
+async def flow(servers: Running, migrated_file: Path, tmp_path: Path) -> AsyncIterator[World]:
     """A desk with every provider."""
+    shutil.copy(migrated_file, tmp_path / "desk.db")
     async with world(servers, settings_of(servers, tmp_path)) as running:
         yield running
 

@@ -67,12 +67,12 @@ def test_who_paused_a_key_is_said_and_may_switch_it_on_from_their_list() -> None
     off = stories.suspected(answer=Answer.PAUSED, key=KeyState.DISABLED)
     listed = views.grant_list(Home("U0BEN", mine=(off,)))
     assert "<@U0BEN> paused it." in "\n".join(texts(listed["blocks"]))
-    assert buttons(listed["blocks"]) == ["switch_on", "revoke"]
+    assert buttons(listed["blocks"]) == ["switch_on", "extend", "revoke"]
     assert off.key is not None
     by_approver = replace(off, key=replace(off.key, paused_by="U0CARA"))
     spent, both = stories.spent(1, key=KeyState.DISABLED), replace(off, key=replace(off.key, due_at=stories.NOW))
     for story in (by_approver, spent, both):
-        assert buttons(views.grant_list(Home("U0BEN", mine=(story,)))["blocks"]) == ["revoke"]
+        assert buttons(views.grant_list(Home("U0BEN", mine=(story,)))["blocks"]) == ["extend", "revoke"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

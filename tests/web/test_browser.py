@@ -367,14 +367,18 @@ async def test_a_command_copied_over_the_key_is_not_cleared(desk: World, page: P
     await page.clock.install()
     await open_signed_in(page, await desk.link())
     await page.get_by_role("button", name="Show the key").click()
+    said = page.locator("#kept")
     await page.get_by_role("button", name="Copy the line, with the key").click()
+    await expect(said).to_contain_text("Copied, with the key in it.")
     await page.clock.run_for(30_000)
     await page.get_by_role("button", name="Copy the commands").click()
+    await expect(said).to_contain_text("Copied. The key is not in it.")
     await page.clock.run_for(61_000)
     assert "check-ignore" in await pasted(page)
     await page.get_by_role("button", name="Copy the line, with the key").click()
+    await expect(said).to_contain_text("Copied, with the key in it.")
     await page.clock.run_for(61_000)
-    await expect(page.locator("#kept")).to_have_text("The clipboard is cleared.")
+    await expect(said).to_have_text("The clipboard is cleared.")
     assert await pasted(page) == ""
 
 

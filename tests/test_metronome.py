@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-import app
+from bot import serving
 from bot.desk.due import SweepName
 from bot.desk.errors import Unavailable
 from bot.desk.sweeps import Sweep, Sweeps
@@ -59,8 +59,8 @@ async def test_the_sweeps_go_on_when_the_clock_is_turned_back(monkeypatch: pytes
             return watch.now()
 
     monkeypatch.setattr("apscheduler.schedulers.base.datetime", Wall)
-    monkeypatch.setattr(app, "now", watch.now)
-    monkeypatch.setattr(app, "SWEEP_SECONDS", 0.05)
-    with app._metronome(watch.sweeps()):
+    monkeypatch.setattr(serving, "now", watch.now)
+    monkeypatch.setattr(serving, "SWEEP_SECONDS", 0.05)
+    with serving.metronome(watch.sweeps()):
         await asyncio.wait_for(watch.enough.wait(), 30)
     assert SweepName.RETIRE not in watch.beats

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from app import CannotStart, running
+from app import running
 from bot.desk.audit import Act
 from bot.desk.watch import AT_ONCE
+from bot.serving import CannotStart
 from sandbox.client import Sandbox
 from sandbox.server import Running
 from tests.flows.world import World, installed, settings_for, world

@@ -75,10 +75,10 @@ SELECT :team, {r}, {holder}, 'openai', 'OpenAI', 'proj_search', 'search-prod', '
 
 INSERT INTO grants (team, id, request_id, holder, provider, provider_name, project, project_name, permission,
                     permission_name, monthly_budget_cents, duration_seconds, reason, state, created_at, key_id,
-                    expires_at, ended_at, ended_by, ended_because)
+                    held_since, expires_at, ended_at, ended_by, ended_because)
 SELECT :team, {g}, {r}, {holder}, 'openai', 'OpenAI', 'proj_search', 'search-prod', 'chat', 'Chat completions',
        2500, 604800, 'Nightly evaluation of the search prompts', {active_or_ended}, :before, {k},
-       CASE WHEN {active} THEN :later ELSE :before END, CASE WHEN {active} THEN NULL ELSE :before END,
+       :before, CASE WHEN {active} THEN :later ELSE :before END, CASE WHEN {active} THEN NULL ELSE :before END,
        CASE WHEN {active} THEN NULL ELSE 'system' END, CASE WHEN {active} THEN NULL ELSE 'expired' END FROM series;
 
 INSERT INTO keys (team, id, grant_id, provider, project, marker, state, intended_at, handle, fingerprint, expires_at,

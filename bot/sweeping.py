@@ -12,6 +12,7 @@ _TO_DO: Mapping[DueKind, str] = {
     DueKind.MINT: "give up the mint",
     DueKind.LINK: "close the {how} link",
     DueKind.GRANT: "end the grant",
+    DueKind.GRACE: "revoke the old key",
     DueKind.MONTH: "switch on again",
     DueKind.KEY: "act on the {how} key",
     DueKind.INVITATION: "carry out the {how} invitation",

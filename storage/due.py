@@ -13,7 +13,7 @@ from sqlmodel import SQLModel
 
 from bot.desk.due import Due, DueKind, Queue, SweepName, SweepState
 from bot.desk.model import Grant, Key, Link, Notice
-from bot.desk.states import GrantState, KeyState, LinkState
+from bot.desk.states import KeyState, LinkState
 from storage.questions import QuestionStatements
 from storage.rows import table
 from storage.tables import DigestRow, RoundRow, SweepRow, TimerRow
@@ -48,8 +48,13 @@ def overdue_links(now: datetime) -> tuple[Any, ...]:
 
 
 def expired_grants(now: datetime) -> tuple[Any, ...]:
-    """Active past their end."""
-    return _GRANTS.c.state == GrantState.ACTIVE.value, _GRANTS.c.expires_at <= now
+    """Past their end and not over; those of which nobody held a key yet have none."""
+    return _GRANTS.c.ended_at.is_(None), _GRANTS.c.held_since.is_not(None), _GRANTS.c.expires_at <= now
+
+
+def retired_keys(now: datetime) -> tuple[Any, ...]:
+    """Those whose place another took, and whose grace is over."""
+    return _KEYS.c.state == KeyState.RETIRING.value, _KEYS.c.due_at <= now
 
 
 def disabled_keys(now: datetime) -> tuple[Any, ...]:
@@ -102,6 +107,7 @@ _KINDS: Mapping[DueKind, _Kind] = {
         _GRANTS, _GRANTS.c.id, _GRANTS.c.state, _GRANTS.c.holder, _GRANTS.c.expires_at, expired_grants
     ),
     DueKind.MONTH: _Kind(_KEYS, _KEYS.c.id, _KEYS.c.state, _holder(_KEYS), _KEYS.c.due_at, disabled_keys),
+    DueKind.GRACE: _Kind(_KEYS, _KEYS.c.id, _KEYS.c.state, _holder(_KEYS), _KEYS.c.due_at, retired_keys),
     DueKind.KEY: _Kind(
         _KEYS,
         _KEYS.c.id,

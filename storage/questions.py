@@ -27,11 +27,11 @@ class QuestionStatements(SilenceStatements):
         """Requests about which somebody's answer is waited for, those after `after`."""
         requests, grants, keys = table(AccessRequest), table(Grant), table(Key)
         here = grants.c.team == team
-        by_hand = and_(keys.c.team == team, keys.c.grant_id == grants.c.id, keys.c.state == KeyState.BY_HAND.value)
+        by_people = (KeyState.AWAITED.value, KeyState.BY_HAND.value)  # awaited beside a key that goes on, too
+        on_people = and_(keys.c.team == team, keys.c.grant_id == grants.c.id, keys.c.state.in_(by_people))
         waiting = union(
             select(requests.c.id).where(requests.c.team == team, requests.c.state == RequestState.PENDING.value),
-            select(grants.c.request_id).where(here, grants.c.state == GrantState.AWAITED.value),
-            select(grants.c.request_id).where(here).join(keys, by_hand),
+            select(grants.c.request_id).where(here).join(keys, on_people),
         ).subquery()
         query = select(waiting.c.id).where(waiting.c.id > after).order_by(waiting.c.id).limit(limit)
         return list(self._db.execute(query).scalars())
@@ -45,7 +45,9 @@ class QuestionStatements(SilenceStatements):
             requests.c.state == RequestState.PENDING.value,
         )
         of_it = and_(grants.c.team == team, grants.c.request_id == notices.c.about)
-        awaited = exists().where(of_it, grants.c.state == GrantState.AWAITED.value)
+        awaited = exists().where(
+            of_it, keys.c.team == team, keys.c.grant_id == grants.c.id, keys.c.state == KeyState.AWAITED.value
+        )
         by_hand = exists().where(
             of_it, keys.c.team == team, keys.c.grant_id == grants.c.id, keys.c.state == KeyState.BY_HAND.value
         )

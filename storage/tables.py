@@ -114,8 +114,8 @@ class GrantRow(DraftRow, table=True):
         Index(
             "grants_that_expire",
             "expires_at",
-            sqlite_where=text("state = 'active'"),
-            postgresql_where=text("state = 'active'"),
+            sqlite_where=text("ended_at IS NULL"),
+            postgresql_where=text("ended_at IS NULL"),
         ),
         Index(
             "grants_with_invitations",
@@ -131,6 +131,8 @@ class GrantRow(DraftRow, table=True):
     state: str
     created_at: datetime = _time()
     key_id: str | None = None
+    next_key_id: str | None = None
+    held_since: datetime | None = _time(optional=True)
     expires_at: datetime | None = _time(optional=True)
     ended_at: datetime | None = _time(optional=True)
     ended_by: str | None = None

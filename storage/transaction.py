@@ -294,9 +294,13 @@ class SqlTransaction(DigestStatements, IncidentStatements):
         return self._many(Link, *due.overdue_links(now), order=[table(Link).c.expires_at], limit=limit)
 
     def expired_grants(self, now: datetime, limit: int) -> Sequence[Grant]:
-        """Active past their end."""
+        """Past their end and not over; those of which nobody held a key yet have none."""
         return self._many(Grant, *due.expired_grants(now), order=[table(Grant).c.expires_at], limit=limit)
 
     def disabled_keys(self, now: datetime, limit: int) -> Sequence[Key]:
         """Switched off until now."""
         return self._many(Key, *due.disabled_keys(now), order=[table(Key).c.due_at], limit=limit)
+
+    def retired_keys(self, now: datetime, limit: int) -> Sequence[Key]:
+        """Those whose grace ended until now."""
+        return self._many(Key, *due.retired_keys(now), order=[table(Key).c.due_at], limit=limit)

@@ -99,6 +99,14 @@ class UsageStatements:
         query = select(rows).where(*these, rows.c.state.in_([state.value for state in states]))
         return [to_domain(Key, row) for row in self._db.execute(query.order_by(rows.c.id).limit(limit)).mappings()]
 
+    def retiring_keys(self, team: str, provider: str, limit: int) -> Sequence[Key]:
+        """The team's keys there whose place another took, and whose grace goes on."""
+        rows = table(Key)
+        # `due_at` has an index of the few that have one; the index by provider would have all.
+        these = (rows.c.team == team, rows.c.provider == provider, rows.c.due_at.is_not(None))
+        query = select(rows).where(*these, rows.c.state == KeyState.RETIRING.value).order_by(rows.c.due_at)
+        return [to_domain(Key, row) for row in self._db.execute(query.limit(limit)).mappings()]
+
     def stuck_keys(self, team: str, provider: str, attempts: int) -> int:
         """How many keys there failed at least so often to be revoked or switched."""
         rows = table(Key)

@@ -47,7 +47,8 @@ def test_every_state_and_act_is_documented() -> None:
 
 def test_every_policy_key_is_documented_and_the_schema_is_current() -> None:
     """docs/policy.md names each key; docs/policy.schema.json is what the code makes of it."""
-    for key in (*policy.PolicyFile.model_fields, *policy.Rule.model_fields, *policy.DepositKind.model_fields):
+    kinds = (policy.PolicyFile, policy.Rule, policy.DepositKind, policy.RotationTerms)
+    for key in (key for kind in kinds for key in kind.model_fields):
         assert f"| `{key}` |" in DOCS["policy.md"] or f"| `[[{key}]]` |" in DOCS["policy.md"], key
     schema = json.loads((ROOT / "docs" / "policy.schema.json").read_text(encoding="utf-8"))
     assert schema == policy.PolicyFile.model_json_schema()

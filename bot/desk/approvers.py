@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable
 
 from bot.desk.door import Door
-from bot.desk.model import AccessRequest, Actor, Draft
+from bot.desk.model import AccessRequest, Actor, Decision, Draft
 from bot.desk.policy import Ask, Facts, Policy, Refuse, Verdict
 from bot.desk.ports import Directory
 
@@ -36,6 +36,15 @@ class Approvers:
             and not isinstance(verdict, Refuse)
             and any([actor.id in await self.behind(who) for who in verdict.approvers])
         )
+
+    async def may_take_back(self, actor: Actor, request: AccessRequest, decision: Decision | None) -> bool:
+        """Whether this member, whom the door has admitted, may end what came of a request: its holder, or an approver.
+
+        Who approved may whatever today's policy says: the holder may have left, or the rule changed.
+        """
+        own = {request.requester, decision.approver if decision else request.requester}
+        holder = Actor(request.team, request.requester)
+        return actor.id in own or await self.may_decide(actor, holder, request.draft)
 
     async def people(self, actor: Actor, ask: Ask) -> frozenset[str]:
         """The members behind the answer who could be admitted; never the actor who asks."""

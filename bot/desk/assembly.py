@@ -30,6 +30,7 @@ from bot.desk.providers import Providers
 from bot.desk.replacing import Replacing
 from bot.desk.requests import Requests
 from bot.desk.revoking import Revoking
+from bot.desk.rotation import Rotation
 from bot.desk.rounds import Rounds
 from bot.desk.sweeps import Pass
 from bot.desk.switching import Switching
@@ -51,6 +52,7 @@ class Desk:
     revoking: Revoking
     switching: Switching
     incidents: Incidents
+    rotation: Rotation
     usage: UsageDesk
     leaving: Leaving
     replacing: Replacing
@@ -118,11 +120,23 @@ def assemble(
         random=random,
         public_url=public_url,
     )
-    links = Links(store=store, door=door, providers=known, bell=bell, clock=clock)
+    rotation = Rotation(
+        store=store,
+        door=door,
+        approvers=approvers,
+        providers=known,
+        policy=policy,
+        bell=bell,
+        clock=clock,
+        random=random,
+    )
+    links = Links(store=store, door=door, providers=known, rotation=rotation, bell=bell, clock=clock)
     revoking = Revoking(store=store, approvers=approvers, providers=known, bell=bell, clock=clock, random=random)
     switching = Switching(store=store, door=door, approvers=approvers, providers=known, bell=bell, clock=clock)
     budgets = Budgets(policy=policy, providers=known, grants=grants, switching=switching, clock=clock, random=random)
-    usage = UsageDesk(store=store, door=door, providers=known, budgets=budgets, bell=bell, clock=clock)
+    usage = UsageDesk(
+        store=store, door=door, providers=known, rotation=rotation, budgets=budgets, bell=bell, clock=clock
+    )
     inventory = Inventory(store=store, providers=known, grants=grants, bell=bell, clock=clock)
     leaving = Leaving(store=store, directory=directory, grants=grants, bell=bell, clock=clock)
     replacing = Replacing(store=store, directory=directory, approvers=approvers, clock=clock, random=random)
@@ -160,7 +174,15 @@ def assemble(
         clock=clock,
         random=random,
     )
-    lapsing = Lapsing(store=store, directory=directory, approvers=approvers, grants=grants, clock=clock, random=random)
+    lapsing = Lapsing(
+        store=store,
+        directory=directory,
+        approvers=approvers,
+        grants=grants,
+        rotation=rotation,
+        clock=clock,
+        random=random,
+    )
     expiring = Expiring(store=store, directory=directory, clock=clock, random=random)
     idling = Idling(
         store=store,
@@ -206,6 +228,7 @@ def assemble(
         grants=grants,
         revoking=revoking,
         switching=switching,
+        rotation=rotation,
         budgets=budgets,
         rounds=rounds,
         timers=timers,
@@ -227,6 +250,7 @@ def assemble(
         revoking=revoking,
         switching=switching,
         incidents=incidents,
+        rotation=rotation,
         usage=usage,
         leaving=leaving,
         replacing=replacing,

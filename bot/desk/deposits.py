@@ -138,10 +138,12 @@ class Deposits:
                 fingerprint=fingerprint,
             )
             tx.add(Deposit(key.team, key.id, actor.id, at_rest, wrapped_by, now))
-            grant = tx.move(
-                _present(tx.grant(key.team, key.grant_id)), GrantState.READY, lapses_at=now + self._pick_up_within()
-            )
+            grant = _present(tx.grant(key.team, key.grant_id))
+            if grant.state is not GrantState.ACTIVE:  # else it is to follow the key that the holder has
+                grant = tx.move(grant, GrantState.READY)
+            grant = tx.move(grant, lapses_at=now + self._pick_up_within())
             waiting.for_pick_up(tx, grant, now)
+            tx.let_go(key.team, request.id, [NoticeKind.DEPOSITED])
             tx.redraw(key.team, request.id, now)
             tx.add(
                 new_notice(

@@ -25,6 +25,7 @@ class DueKind(StrEnum):
     LINK = "link"  # a link that nobody opened, or whose key nobody was shown
     GRANT = "grant"  # a grant whose time is over
     MONTH = "month"  # a key that was switched off until the month is over
+    GRACE = "grace"  # a key whose place another took, and whose grace is over
     KEY = "key"  # a key to revoke, or to switch off or on
     INVITATION = "invitation"  # an invitation to send, to follow or to withdraw
     NOTICE = "notice"  # a message that is behind what it should show

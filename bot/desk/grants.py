@@ -23,6 +23,7 @@ from bot.desk.errors import (
     ProviderError,
     Superseded,
 )
+from bot.desk.keys import deliver_next, may_follow, not_delivered, put_away
 from bot.desk.lessons import heed
 from bot.desk.links import LINK_LIVES
 from bot.desk.model import (
@@ -40,12 +41,13 @@ from bot.desk.model import (
 from bot.desk.offer import Project
 from bot.desk.ports import Clock, Random, Store, Transaction
 from bot.desk.providers import Providers
-from bot.desk.requests import new_key, new_notice, present, tell
+from bot.desk.requests import new_notice, present, tell
 from bot.desk.revoking import living
 from bot.desk.states import GrantState, KeyState, LinkState
 
 log = logging.getLogger(__name__)
 
+SHORTEST_LIFE = timedelta(minutes=1)  # that a provider is asked for
 MINT_PATIENCE = timedelta(seconds=25)  # after this a mint's outcome counts as unknown
 
 
@@ -83,8 +85,10 @@ class Grants:
         `acknowledged`: the member does so now, how to keep a key safe. Raises `LessonDue` where they neither do nor did
         so within a year, and starts nothing.
 
-        A key that was deposited is taken out instead: nothing is minted, and a link that was lost is only closed. A holder who lost the link picks up again: the sealed key behind it is revoked, unread. Raises `Superseded`
-        when a key is being minted already or the grant is over, `NotYours`, `AlreadyDelivered`.
+        A key that was deposited is taken out instead: nothing is minted, and a link that was lost is only closed. A holder
+        who lost the link picks up again: the sealed key behind it is revoked, unread; so, too, while a rotation is under
+        way (`Rotation.rotate` begins one). Raises `Superseded` when a key is being minted already or the grant is over,
+        `NotYours`, `AlreadyDelivered`.
         """
         await self._door.admit(actor, to=Act.PICK_UP_STARTED, subject=grant_id)
         grant = await self._grant(actor.team, grant_id)
@@ -97,19 +101,12 @@ class Grants:
             if not tx.first_time(actor.team, delivery, now):
                 raise AlreadyDelivered("This click was taken already.")
             grant = present(tx.grant(actor.team, grant_id))
-            if grant.state not in (GrantState.READY, GrantState.DELIVERING):
+            if grant.state is GrantState.ACTIVE and grant.next_key_id is not None:
+                may_follow(tx, grant)
+            elif grant.state not in (GrantState.READY, GrantState.DELIVERING):
                 raise Superseded(_WHY_NOT_PICK_UP[grant.state], found=grant.state)
             heed(tx, actor, now, acknowledged=acknowledged)
-            if grant.state is GrantState.DELIVERING:
-                self._put_away(tx, grant, now, because=Cause.REPLACED)
-            key = tx.key(grant.team, grant.key_id) if grant.key_id else None
-            if key is not None and key.state is KeyState.DEPOSITED:
-                if grant.state is GrantState.DELIVERING:
-                    tx.move(grant, GrantState.READY)
-            else:
-                key = new_key(grant, KeyState.MINTING, now, self._random)
-                tx.add(key)
-                tx.move(grant, GrantState.ISSUING, key_id=key.id)
+            key = deliver_next(tx, grant, now, self._random)
             tx.redraw(grant.team, grant.request_id, now)
             tx.record(
                 team=actor.team,
@@ -142,6 +139,10 @@ class Grants:
             except Superseded as lost:
                 raise Superseded(_OVERTAKEN, found=lost.found) from None
         lifetime = grant.draft.duration
+        if grant.held_since and grant.expires_at:
+            lifetime = max(
+                grant.expires_at - self._clock(), SHORTEST_LIFE
+            )  # its clock runs on as keys follow each other
         try:
             provider = self._providers[key.provider]
             async with asyncio.timeout(MINT_PATIENCE.total_seconds()):
@@ -220,10 +221,11 @@ class Grants:
         )
 
         def act(tx: Transaction) -> Grant:
-            ends = now + grant.draft.duration
             issuing = present(tx.grant(grant.team, grant.id))
-            if issuing.key_id != key.id:
+            if issuing.under_way != key.id:
                 raise Superseded("Another pick-up followed this one.", found=issuing.state)
+            held = issuing.held_since is not None and issuing.expires_at is not None
+            ends = issuing.expires_at if held else now + grant.draft.duration
             handle = minted.handle or None
             tx.move(
                 key,
@@ -233,7 +235,10 @@ class Grants:
                 expires_at=ends,
                 meter=key.meter or minted.meter or handle,
             )
-            delivering = tx.move(issuing, GrantState.DELIVERING, expires_at=ends)
+            if issuing.state is GrantState.ACTIVE:
+                delivering = tx.move(issuing)  # the key before it stays in its holder's hands
+            else:
+                delivering = tx.move(issuing, GrantState.DELIVERING, expires_at=ends)
             tx.add(link)
             tx.redraw(grant.team, grant.request_id, now)
             tx.record(
@@ -290,7 +295,7 @@ class Grants:
         self._bell.ring()
 
     def break_off(self, tx: Transaction, key: Key, now: datetime, *, certain: bool, because: str) -> None:
-        """A mint did not come to its end: the grant goes back to where its holder can pick up again.
+        """A mint did not come to its end: the grant goes back to where its holder can pick up, or rotate, again.
 
         When it is not certain that nothing was minted, the marker goes into quarantine and is looked for.
         """
@@ -298,9 +303,7 @@ class Grants:
             tx.move(key, KeyState.VOID)
         else:
             tx.move(key, KeyState.REVOKING, due_at=now)
-        grant = present(tx.grant(key.team, key.grant_id))
-        if grant.state is GrantState.ISSUING and grant.key_id == key.id:
-            tx.move(grant, GrantState.READY)
+        grant = present(not_delivered(tx, key))
         tx.redraw(grant.team, grant.request_id, now)
         tx.record(
             team=key.team,
@@ -323,18 +326,10 @@ class Grants:
         """
         await self._door.admit(actor, to=Act.REVOKE_ASKED, subject=grant_id)
         grant = await self._grant(actor.team, grant_id)
-        holder = Actor(grant.team, grant.holder)
         asked, decision = await self._store.read(
             lambda tx: (tx.request(grant.team, grant.request_id), tx.decision(grant.team, grant.request_id))
         )
-        # Who approved may take it back whatever today's policy says: the holder may have left, or the rule changed.
-        own = {grant.holder, decision.approver if decision else grant.holder}
-        if actor.id not in own and not await self._approvers.may_decide(
-            # As it was asked for: the grant may meanwhile name the project that was made for it.
-            actor,
-            holder,
-            present(asked).draft,
-        ):
+        if not await self._approvers.may_take_back(actor, present(asked), decision):
             refusal = NotAllowed("Only its holder or an approver can revoke a key.")
             raise await self._door.refuse(actor, refusal, to=Act.REVOKE_ASKED, subject=grant_id)
         now = self._clock()
@@ -361,7 +356,8 @@ class Grants:
         tell_at: datetime | None = None,
     ) -> None:
         """Ends a grant: its link is closed, its living keys are to be revoked, and the holder is told, then or at once."""
-        self._put_away(tx, grant, now, because=because)
+        for key in living(tx, grant):
+            put_away(tx, grant, key, now, because=because)
         # An invitation that nobody began to send leaves nothing at the provider.
         invited = grant.state is GrantState.INVITED or (
             grant.state is GrantState.INVITING and not _untouched(grant, now)
@@ -370,6 +366,7 @@ class Grants:
         tx.move(
             grant,
             GrantState.ENDING if alive else GrantState.ENDED,
+            next_key_id=None,
             ended_by=by,
             ended_because=because,
             ended_at=now,
@@ -390,49 +387,18 @@ class Grants:
             tx.record(team=grant.team, at=now, actor=Actor.system(grant.team).id, act=Act.ENDED, subject=grant.id)
 
     def take_back(self, tx: Transaction, link: Link, now: datetime, *, because: Cause, kind: NoticeKind) -> None:
-        """A link was not opened, or not acknowledged, in time: its key dies, its holder may pick up again.
+        """A link was not opened, or not acknowledged, in time: its key dies, its holder may pick up, or rotate, again.
 
         Raises `Superseded` when the holder moved on since `link` was read.
         """
         found = present(tx.link(link.id))
         if found.state is not link.state:
             raise Superseded("The holder was faster.", found=found.state)
-        grant = present(tx.grant(link.team, link.grant_id))
-        self._put_away(tx, grant, now, because=because)
-        if grant.state is GrantState.DELIVERING:
-            tx.move(grant, GrantState.READY)
+        grant, key = present(tx.grant(link.team, link.grant_id)), present(tx.key(link.team, link.key_id))
+        put_away(tx, grant, key, now, because=because)
+        not_delivered(tx, key)
         tx.redraw(grant.team, grant.request_id, now)
         tx.add(new_notice(kind, grant.team, grant.request_id, grant.holder, clock=self._clock, random=self._random))
-
-    def _put_away(self, tx: Transaction, grant: Grant, now: datetime, *, because: Cause) -> None:
-        """The current key is to be revoked, and its link closed with the envelope destroyed.
-
-        A deposited key that its holder may still pick up goes back to rest: only their own session can have read it.
-        """
-        key = tx.key(grant.team, grant.key_id) if grant.key_id else None
-        if key is None or key.state not in _ALIVE:
-            return
-        if key.state is KeyState.AWAITED:
-            system = Actor.system(key.team).id
-            tx.move(key, KeyState.VOID)
-            tx.record(team=key.team, at=now, actor=system, act=Act.VOIDED, subject=key.id, grant=grant.id, handle="")
-        elif because in _PICKED_UP_AGAIN and tx.deposit(key.team, key.id) is not None:
-            tx.move(key, KeyState.DEPOSITED, expires_at=None)
-        else:
-            tx.move(key, KeyState.REVOKING, due_at=now, attempts=0)
-            tx.destroy_deposit(key.team, key.id)
-        link = tx.link_of(key.team, key.id)
-        if link is not None and link.state in (LinkState.OPEN, LinkState.CLAIMED):
-            tx.move(link, LinkState.CLOSED, envelope=None, closed_because=because)
-            tx.record(
-                team=link.team,
-                at=now,
-                actor=Actor.system(link.team).id,
-                act=Act.LINK_CLOSED,
-                subject=link.id,
-                key=key.id,
-                because=because,
-            )
 
     async def _grant(self, team: str, grant_id: str) -> Grant:
         return present(await self._store.read(lambda tx: tx.grant(team, grant_id)))
@@ -443,23 +409,12 @@ def _untouched(grant: Grant, now: datetime) -> bool:
 
 
 _OVERTAKEN = "Another pick-up was faster, or the key was taken back. `/apikey list` shows how it stands."
-_ALIVE = (
-    KeyState.AWAITED,
-    KeyState.DEPOSITED,
-    KeyState.MINTING,
-    KeyState.SEALED,
-    KeyState.LIVE,
-    KeyState.DISABLING,
-    KeyState.DISABLED,
-    KeyState.ENABLING,
-)
-_PICKED_UP_AGAIN = (Cause.REPLACED, Cause.LAPSED, Cause.UNACKNOWLEDGED)
 _WHY_NOT_PICK_UP = {
     GrantState.AWAITED: "Somebody still has to bring this key. You hear here when it can be picked up.",
     GrantState.INVITING: "There is no key to pick up: you are being invited to the provider's own organisation.",
     GrantState.INVITED: "There is no key to pick up: you are invited to the provider's own organisation.",
     GrantState.ISSUING: "Your key is being made right now. Its link follows in a moment.",
-    GrantState.ACTIVE: "You have picked this key up already. Lost it? Revoke it and ask anew.",
+    GrantState.ACTIVE: "You have picked this key up already. Lost it? `/apikey rotate` makes a new one.",
     GrantState.ENDING: "This grant is over, its key is being revoked. `/apikey request` asks for a new one.",
     GrantState.ENDED: "This grant is over. `/apikey request` asks for a new one.",
 }

@@ -142,8 +142,8 @@ class Idling:
 
 
 def _last_used(tx: Transaction, grant: Grant) -> datetime:
-    """When its keys can have been used last; when it was picked up, where they never were."""
-    picked_up = (grant.expires_at or grant.created_at) - (grant.draft.duration if grant.expires_at else timedelta())
+    """When its keys can have been used last; when the newest of them was picked up, where they were not since."""
+    picked_up = grant.held_since or grant.created_at  # who rotates a key means to use it
     spending = tx.spending(grant.team, grant.id)
     if spending is None:
         return picked_up

@@ -17,7 +17,8 @@ from bot.desk.audit import Act
 from bot.desk.bell import Bell
 from bot.desk.errors import ProviderTransient
 from bot.desk.grants import Grants
-from bot.desk.model import Actor, Cause, Key, Outsiders, Round
+from bot.desk.keys import not_delivered, put_away, retire
+from bot.desk.model import Actor, Cause, Grant, Key, Outsiders, Round
 from bot.desk.offer import KeyStatus, ProviderKey
 from bot.desk.ports import Clock, Provider, Store, Transaction
 from bot.desk.providers import Providers
@@ -33,6 +34,7 @@ LIVING = (
     KeyState.DEPOSITED,
     KeyState.SEALED,
     KeyState.LIVE,
+    KeyState.RETIRING,
     KeyState.DISABLING,
     KeyState.DISABLED,
     KeyState.ENABLING,
@@ -166,8 +168,10 @@ class Inventory:
         def end(tx: Transaction) -> bool:
             now_key = tx.key(key.team, key.id)
             grant = tx.grant(key.team, key.grant_id)
-            if now_key is None or now_key.state not in LIVING or grant is None or grant.key_id != key.id:
+            if now_key is None or now_key.state not in LIVING or grant is None:
                 return False
+            if grant.key_id != key.id:
+                return self._another_vanished(tx, grant, now_key)
             if grant.state in (GrantState.ENDING, GrantState.ENDED):
                 return False
             by = Actor.system(key.team).id
@@ -177,6 +181,19 @@ class Inventory:
         ended = await lease.write(end)
         self._bell.ring()
         return ended
+
+    def _another_vanished(self, tx: Transaction, grant: Grant, key: Key) -> bool:
+        """Beside the key that the holder has: an old one is gone before its grace ended, or the next one is not coming."""
+        now, system = self._clock(), Actor.system(key.team).id
+        if key.state is KeyState.RETIRING:
+            retire(tx, key, now, by=system, because="vanished")
+        elif key.id == grant.next_key_id:
+            put_away(tx, grant, key, now, because=Cause.VANISHED)
+            not_delivered(tx, key)
+        else:
+            return False
+        tx.redraw(grant.team, grant.request_id, now)
+        return True
 
 
 async def _pieces(keys: AsyncIterator[ProviderKey]) -> AsyncIterator[Sequence[ProviderKey]]:

@@ -15,6 +15,7 @@ from bot.desk.model import AccessRequest, Actor, Cause, Decision, Grant, Key, No
 from bot.desk.policy import Refuse
 from bot.desk.ports import Clock, Directory, Random, Store, Transaction
 from bot.desk.requests import new_notice, redraw_extended
+from bot.desk.rotation import Rotation
 from bot.desk.states import GrantState, KeyState, RequestState
 from bot.desk.timers import Act as Done
 from bot.desk.waiting import REMIND_APPROVERS_AFTER, REMIND_DEPOSITORS_AFTER
@@ -35,6 +36,7 @@ class Lapsing:
         directory: Directory,
         approvers: Approvers,
         grants: Grants,
+        rotation: Rotation,
         clock: Clock,
         random: Random,
     ) -> None:
@@ -42,6 +44,7 @@ class Lapsing:
         self._directory = directory
         self._approvers = approvers
         self._grants = grants
+        self._rotation = rotation
         self._clock = clock
         self._random = random
 
@@ -82,7 +85,10 @@ class Lapsing:
     # ---- a pick-up
 
     async def pick_up(self, timer: Timer) -> Done:
-        """The holder did not pick up: they are reminded once; then the grant lapses. Who is about to gets a day more."""
+        """The holder did not pick up: they are reminded once; then the grant lapses. Who is about to gets a day more.
+
+        Where a key that was brought waits to follow the one that they have, what lapses is that rotation alone.
+        """
         grant = await self._store.read(lambda tx: tx.grant(timer.team, timer.about))
         if grant is None:
             return over
@@ -91,22 +97,28 @@ class Lapsing:
 
         def act(tx: Transaction) -> Timer | None:
             grant = tx.grant(timer.team, timer.about)
-            if grant is None or grant.lapses_at is None or grant.state not in _TO_PICK_UP:
+            if grant is None or grant.lapses_at is None:
                 return None
             request = tx.request(grant.team, grant.request_id)
-            if request is None:
+            key = tx.key(grant.team, grant.under_way) if grant.under_way else None
+            if request is None or not _to_pick_up(grant, key):
                 return None
+            rests = grant.state is GrantState.READY or (key is not None and key.state is KeyState.DEPOSITED)
             if now >= grant.lapses_at:
-                if grant.state is not GrantState.READY:
+                if not rests:
                     tx.move(grant, lapses_at=now + A_DAY_MORE)
                     tx.redraw(grant.team, grant.request_id, now)
                     return replace(timer, due_at=now + A_DAY_MORE)
+                if grant.state is GrantState.ACTIVE:
+                    self._rotation.lapse(tx, grant, now, because=Cause.NOT_PICKED_UP, told_at=told_at)
+                    return None
                 self._end(tx, grant, request, now, because=Cause.NOT_PICKED_UP, told_at=told_at)
                 return None
             if timer.step == 0:
                 if told_at > now:
                     return replace(timer, due_at=min(told_at, grant.lapses_at))
-                if grant.state is GrantState.READY:
+                if rests:
+                    tx.let_go(grant.team, grant.request_id, [NoticeKind.PICK_UP])
                     tx.add(self._notice(NoticeKind.PICK_UP, request, grant.holder))
             return replace(timer, step=1, due_at=grant.lapses_at)
 
@@ -115,7 +127,10 @@ class Lapsing:
     # ---- a deposit
 
     async def deposit(self, timer: Timer) -> Done:
-        """Nobody brought the key: each of today's depositors is reminded once; then the grant lapses."""
+        """Nobody brought the key: each of today's depositors is reminded once; then the grant lapses.
+
+        Where it was to follow a key that its holder has, what lapses is that rotation alone.
+        """
 
         def look(tx: Transaction) -> tuple[Key, AccessRequest, Decision] | None:
             key = tx.key(timer.team, timer.about)
@@ -139,6 +154,9 @@ class Lapsing:
             if key is None or key.state is not KeyState.AWAITED or grant is None or grant.lapses_at is None:
                 return None
             if now >= grant.lapses_at:
+                if grant.state is GrantState.ACTIVE:
+                    self._rotation.lapse(tx, grant, now, because=Cause.NOT_BROUGHT, told_at=told_at)
+                    return None
                 self._end(tx, grant, request, now, because=Cause.NOT_BROUGHT, told_at=told_at)
                 return None
             self._remind(tx, request, dues, now, kind=NoticeKind.NOT_BROUGHT, once=f"reminder {key.id}")
@@ -195,4 +213,8 @@ def _next(dues: Dues, now: datetime, lapses_at: datetime) -> datetime:
     return min([*(due for due in dues.values() if due > now), lapses_at])
 
 
-_TO_PICK_UP = (GrantState.READY, GrantState.ISSUING, GrantState.DELIVERING)
+def _to_pick_up(grant: Grant, key: Key | None) -> bool:
+    """Whether a key is there for its holder, or would be made for them."""
+    if grant.state is GrantState.ACTIVE:
+        return key is not None and key.state in (KeyState.DEPOSITED, KeyState.SEALED)
+    return grant.state in (GrantState.READY, GrantState.ISSUING, GrantState.DELIVERING)

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from bot.desk import envelope, waiting
+from bot.desk import envelope
 from bot.desk.audit import Act, stamp
 from bot.desk.bell import Bell
 from bot.desk.door import Door
@@ -11,7 +11,8 @@ from bot.desk.model import Context, Link, Sealed, Session, Story
 from bot.desk.ports import Clock, Store, Transaction
 from bot.desk.providers import Providers
 from bot.desk.requests import present, tell
-from bot.desk.states import GrantState, KeyState, LinkState
+from bot.desk.rotation import Rotation
+from bot.desk.states import KeyState, LinkState
 
 LINK_LIVES = timedelta(minutes=15)
 LEASE = timedelta(minutes=2)  # from claim to acknowledgement; the page needs a moment, a reload a few seconds
@@ -20,10 +21,13 @@ LEASE = timedelta(minutes=2)  # from claim to acknowledgement; the page needs a 
 class Links:
     """What the page asks for its holder: how far the link is, the envelope, and that it was shown."""
 
-    def __init__(self, *, store: Store, door: Door, providers: Providers, bell: Bell, clock: Clock) -> None:
+    def __init__(
+        self, *, store: Store, door: Door, providers: Providers, rotation: Rotation, bell: Bell, clock: Clock
+    ) -> None:
         self._store = store
         self._door = door
         self._providers = providers
+        self._rotation = rotation
         self._bell = bell
         self._clock = clock
 
@@ -110,10 +114,9 @@ class Links:
             if link.state is not LinkState.CLAIMED or link.session != session.id:
                 raise Superseded("The time to show this key is over.", found=link.state)
             tx.move(link, LinkState.REVEALED, envelope=None)
-            tx.move(present(tx.key(link.team, link.key_id)), KeyState.LIVE)
+            key = tx.move(present(tx.key(link.team, link.key_id)), KeyState.LIVE)
             tx.destroy_deposit(link.team, link.key_id)
-            grant = tx.move(present(tx.grant(link.team, link.grant_id)), GrantState.ACTIVE)
-            waiting.held(tx, grant, now)
+            grant = self._rotation.follow(tx, present(tx.grant(link.team, link.grant_id)), key, now)
             tx.redraw(grant.team, grant.request_id, now)
             tx.record(team=link.team, at=now, actor=link.holder, act=Act.REVEALED, subject=link.id, key=link.key_id)
 

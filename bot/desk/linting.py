@@ -14,10 +14,21 @@ from bot.desk.door import unwelcome
 from bot.desk.errors import PolicyFlaw
 from bot.desk.model import Actor
 from bot.desk.offer import Permission
-from bot.desk.policy import ANY, DEPOSIT, EVERYONE, MANAGER, DepositKind, Policy, PolicyFile, Rule, parse_duration
+from bot.desk.policy import (
+    ANY,
+    DEPOSIT,
+    EVERYONE,
+    MANAGER,
+    DepositKind,
+    Policy,
+    PolicyFile,
+    RotationTerms,
+    Rule,
+    parse_duration,
+)
 from bot.desk.ports import Directory
 
-Table = TypeVar("Table", Rule, DepositKind)
+Table = TypeVar("Table", Rule, DepositKind, RotationTerms)
 
 Place = tuple[str | int, ...]
 Flaws = Iterator[tuple[Place, str]]
@@ -30,6 +41,7 @@ class _Pieces:
 
     rules: Mapping[int, Rule]
     kinds: Mapping[int, DepositKind]
+    rotation: Mapping[int, RotationTerms]
     manager_field: str | None
 
 
@@ -71,7 +83,10 @@ def _pieces(raw: Mapping[str, Any]) -> _Pieces:
     field = raw.get("manager_field")
     # One that cannot be read is a flaw for itself; that there is none is another's.
     return _Pieces(
-        _sound(Rule, raw.get("rule")), _sound(DepositKind, raw.get("deposit")), None if field is None else str(field)
+        _sound(Rule, raw.get("rule")),
+        _sound(DepositKind, raw.get("deposit")),
+        _sound(RotationTerms, raw.get("rotation")),
+        None if field is None else str(field),
     )
 
 
@@ -106,6 +121,10 @@ def _unsatisfiable(pieces: _Pieces, permissions: Mapping[str, Sequence[Permissio
         for key, what in flaws:
             yield ("rule", number, key), what
     yield from _twice(pieces)
+    for number, terms in pieces.rotation.items():
+        earlier = [other for at, other in pieces.rotation.items() if at < number]
+        for key, what in _rotation_flaws(terms, earlier, permissions):
+            yield ("rotation", number, key), what
 
 
 def _unknown_names(rule: Rule, permissions: Mapping[str, Sequence[Permission]]) -> Iterator[tuple[str, str]]:
@@ -126,6 +145,16 @@ def _unknown_kinds(rule: Rule, pieces: _Pieces) -> Iterator[tuple[str, str]]:
         if name != ANY and name not in known:
             mend = f"Mend: of {', '.join(known)}, or *." if known else "Mend: add one."
             yield "projects", f"no [[deposit]] table has the id {name!r}. {mend}"
+
+
+def _rotation_flaws(
+    terms: RotationTerms, earlier: Sequence[RotationTerms], permissions: Mapping[str, Sequence[Permission]]
+) -> Iterator[tuple[str, str]]:
+    if terms.provider not in permissions:
+        known = ", ".join(sorted(permissions)) or "none is; set its credential"
+        yield "provider", f"no provider {terms.provider!r} is set up. Mend: one of: {known}."
+    if any(terms.provider == other.provider for other in earlier):
+        yield "provider", f"two [[rotation]] tables are about {terms.provider!r}. Mend: make one of them."
 
 
 def _twice(pieces: _Pieces) -> Flaws:

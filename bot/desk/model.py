@@ -1,5 +1,6 @@
 """The desk's things, frozen. Times are aware and in UTC, money is in whole US cents, durations are `timedelta`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
@@ -165,6 +166,8 @@ class Cause(StrEnum):
     NOT_PICKED_UP = "not_picked_up"  # its holder did not pick the key up in time
     NOT_BROUGHT = "not_brought"  # nobody brought the key in time
     IDLE = "idle"  # nothing used the key, nobody said that it is needed, and policy says so
+    SWITCHED_OFF = "switched_off"  # the key that the holder has was switched off, so no other follows it
+    ROTATED = "rotated"  # the key was revoked at once, another takes its place
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +175,9 @@ class Grant:
     """The standing right to a key. The clock of `expires_at` starts at pick-up; before it, it is None.
 
     `lapses_at` is when it is over if its key is not brought, or not picked up; None once its holder has it.
+
+    `key_id` is the key that the holder has, or that is on its way to them; `held_since` when they got it, None until they
+    held one. While another is on its way to take its place, the grant stays active, and that one is `next_key_id`.
 
     `invitation` is the provider's handle of an invitation sent instead of a key, to `email`; `due_at` is when the desk next tries
     to send or withdraw it, `attempts` how often it tried.
@@ -194,6 +200,13 @@ class Grant:
     due_at: datetime | None = None
     attempts: int = 0
     lapses_at: datetime | None = None
+    next_key_id: str | None = None
+    held_since: datetime | None = None
+
+    @property
+    def under_way(self) -> str | None:
+        """The key that a pick-up delivers, by its id: beside one that its holder has, the next."""
+        return self.next_key_id if self.state is GrantState.ACTIVE else self.key_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +215,7 @@ class Key:
 
     `handle` is what the provider revokes by, or what was found by the marker; None while nothing is known. `intended_at` is when
     the intention was stored. `due_at` is when the desk next acts on it at the provider, `attempts` how often it tried.
+    Of one that is retiring `due_at` is when its grace ends.
     `meter` is the id that its usage is reported under, `paused_by` who had it switched off until somebody wants it on.
     """
 
@@ -294,6 +308,9 @@ class NoticeKind(StrEnum):
     NOT_BROUGHT = "not_brought"  # to a depositor: nobody brought a key yet
     EXPIRING = "expiring"  # to the holder: a key's time is almost over
     IDLE = "idle"  # to the holder: nothing uses a key; keep it, or give it back?
+    ROTATED = "rotated"  # to the holder: another key took the place of the one before, and what becomes of that
+    NOT_ROTATED = "not_rotated"  # to the holder: the key that was to follow did not come, or was not picked up
+    ROTATED_AT_ONCE = "rotated_at_once"  # to the holder: the key was revoked, and another is to be picked up
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,14 +381,17 @@ class Incident:
 class Story:
     """All that a message or view about one request may tell: the ask, who decided, and how far the grant is.
 
-    `making` is there where a person makes the key and brings it, `deposit_url` while that is awaited. `by_hand`: only a
-    person can revoke it. `environment` is how programs are told of the key.
+    `others` are the grant's other keys that are not gone: the one that is to take the place of `key`, those that retire or are
+    being revoked. `link` delivers the one under way. `making` is there where a person makes the key and brings it, `deposit_url`
+    while that is awaited. `by_hand`: only a person can revoke it. `environment` is how programs are told of the key. `used`: by
+    key, the last hour in which it can have been used; kept while one retires.
     """
 
     request: AccessRequest
     decision: Decision | None = None
     grant: Grant | None = None
     key: Key | None = None
+    others: tuple[Key, ...] = ()
     link: Link | None = None
     limits: tuple[AppliedLimit, ...] = ()
     making: Making | None = None
@@ -387,6 +407,23 @@ class Story:
     spending: Spending | None = None  # of the last month in which anything was used
     incident: Incident | None = None  # the newest
     pausable: bool = False  # whether the provider can switch a key off and on
+    used: Mapping[str, datetime] = field(default_factory=dict, hash=False)
+
+    @property
+    def next_key(self) -> Key | None:
+        """The key that is to take the place of the one that the holder has."""
+        next_id = self.grant.next_key_id if self.grant else None
+        return next((key for key in self.others if key.id == next_id), None)
+
+    @property
+    def under_way(self) -> Key | None:
+        """The key that a pick-up delivers, or delivered last."""
+        return self.next_key or self.key
+
+    @property
+    def retiring(self) -> tuple[Key, ...]:
+        """The keys whose place another took, and that still work; the oldest first."""
+        return tuple(key for key in self.others if key.state is KeyState.RETIRING)
 
 
 @dataclass(frozen=True, slots=True)

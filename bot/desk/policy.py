@@ -222,6 +222,21 @@ class DepositKind(BaseModel):
     rotation_interval: Annotated[Duration, Field(description="How often such a key is to be made anew.")] = "90d"
 
 
+class RotationTerms(BaseModel):
+    """How keys of one provider follow each other."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    provider: Annotated[str, Field(min_length=1, description='Which provider: "openai".')]
+    grace: Annotated[
+        Duration,
+        Field(
+            description="How long an old key works on beside the one that took its place, at most. It is revoked before, "
+            "as soon as usage shows that the new one is used and the old one silent."
+        ),
+    ] = "24h"
+
+
 class PolicyFile(BaseModel):
     """What policy.toml holds."""
 
@@ -260,6 +275,17 @@ class PolicyFile(BaseModel):
         tuple[DepositKind, ...],
         Field(description='Keys that people bring: the projects of the provider "deposit".'),
     ] = ()
+    rotation: Annotated[
+        tuple[RotationTerms, ...],
+        Field(description="How keys follow each other, by provider; what is not set has its default."),
+    ] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rotating:
+    """What policy says of how the keys of a grant follow each other."""
+
+    grace: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +345,12 @@ class Policy:
             return one.idle
         said = {one.idle for one in self.file.rule if one.speaks_of(scope)}
         return next((one for one in reversed(Idle) if one in said), Idle.ASK)
+
+    def rotation(self, scope: Scope) -> Rotating:
+        """How the keys of a grant with this scope follow each other, by today's policy."""
+        terms = next((one for one in self.file.rotation if one.provider == scope.provider), None)
+        terms = terms or RotationTerms(provider=scope.provider)
+        return Rotating(grace=parse_duration(terms.grace))
 
     def rules_for(self, facts: Facts) -> Sequence[Rule]:
         """The rules by which this requester may ask for something."""

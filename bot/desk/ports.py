@@ -152,7 +152,7 @@ class Transaction(Protocol):
         """Open past their expiry, or claimed past their lease."""
 
     def expired_grants(self, now: datetime, limit: int) -> Sequence[Grant]:
-        """Active past `expires_at`."""
+        """Those of which a holder had a key, and that are past `expires_at` and not over."""
 
     # Work is claimed as it is listed: its `due_at` moves to `until`, so that no other process takes it before then.
     def lease_keys(self, now: datetime, until: datetime, limit: int) -> Sequence[Key]:
@@ -233,6 +233,12 @@ class Transaction(Protocol):
 
     def disabled_keys(self, now: datetime, limit: int) -> Sequence[Key]:
         """Switched off until now, of all teams."""
+
+    def retiring_keys(self, team: str, provider: str, limit: int) -> Sequence[Key]:
+        """The team's keys there whose place another took, and whose grace goes on."""
+
+    def retired_keys(self, now: datetime, limit: int) -> Sequence[Key]:
+        """Those whose grace ended until now, of all teams."""
 
     def stuck_keys(self, team: str, provider: str, attempts: int) -> int:
         """How many keys there failed at least so often to be revoked or switched."""

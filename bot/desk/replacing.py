@@ -157,7 +157,8 @@ def _question(tx: Transaction, team: str, request_id: str) -> Question | None:
         kind = NoticeKind.APPROVAL
     elif (grant := tx.grant_of(team, request_id)) and (decision := tx.decision(team, request_id)):
         approver = decision.approver
-        if grant.state is GrantState.AWAITED:
+        coming = tx.key(team, grant.next_key_id) if grant.next_key_id else None
+        if grant.state is GrantState.AWAITED or (coming is not None and coming.state is KeyState.AWAITED):
             kind = NoticeKind.DEPOSIT
         elif any(key.state is KeyState.BY_HAND for key in tx.keys_of(team, grant.id)):
             kind = NoticeKind.BY_HAND

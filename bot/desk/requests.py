@@ -367,9 +367,10 @@ class Requests:
 
     def _told(self, tx: Transaction, team: str, request_id: str) -> Story:
         story = tell(tx, team, request_id, self._providers)
-        if story.key is None or story.key.state is not KeyState.AWAITED:
+        key = story.under_way
+        if key is None or key.state is not KeyState.AWAITED:
             return story
-        return replace(story, deposit_url=f"{self._public_url}/d/{story.key.id}")
+        return replace(story, deposit_url=f"{self._public_url}/d/{key.id}")
 
     async def home(self, actor: Actor) -> Home:
         """What the member sees of the desk. Looking is no act: it records nothing and refuses nothing."""
@@ -534,7 +535,11 @@ def tell(tx: Transaction, team: str, request_id: str, providers: Providers) -> S
     if request is None:
         raise NotThere("There is no such request here.")
     grant = tx.grant_of(team, request_id)
-    key = tx.key(team, grant.key_id) if grant and grant.key_id else None
+    keys = {key.id: key for key in tx.keys_of(team, grant.id)} if grant and grant.key_id else {}
+    key = keys.pop(grant.key_id, None) if grant and grant.key_id else None
+    coming = keys.get(grant.next_key_id) if grant and grant.next_key_id else None
+    delivered = coming or key
+    retiring = any(one.state is KeyState.RETIRING for one in keys.values())
     provider = providers.get(request.draft.scope.provider)
     # A provider that cannot tell which of its keys it was brought cannot revoke that one either.
     active = grant is not None and grant.state is GrantState.ACTIVE
@@ -546,7 +551,8 @@ def tell(tx: Transaction, team: str, request_id: str, providers: Providers) -> S
         decision=tx.decision(team, request_id),
         grant=grant,
         key=key,
-        link=tx.link_of(team, key.id) if key else None,
+        others=tuple(one for one in keys.values() if one.state not in (KeyState.REVOKED, KeyState.VOID)),
+        link=tx.link_of(team, delivered.id) if delivered else None,
         limits=providers.limits(request),
         extended=tx.grant(team, request.extends) if request.extends else None,
         extension=extension,
@@ -556,8 +562,9 @@ def tell(tx: Transaction, team: str, request_id: str, providers: Providers) -> S
         spending=tx.spending(team, grant.id) if grant and key else None,
         incident=next(iter(tx.incidents_of(team, grant.id, 1)), None) if grant and key else None,
         pausable=providers.offers(request.draft.scope.provider, Ability.DISABLE),
+        used=tx.last_used(team, [key.id, *keys]) if key and retiring else {},
         making=provider.making(request.draft.scope.project) if provider and not mints(provider) else None,
         by_hand=unknown or not _can(provider, Ability.REVOKE),
-        stuck=tuple(one for one in tx.keys_of(team, grant.id) if stuck(one)) if grant and key else (),
+        stuck=tuple(one for one in (key, *keys.values()) if one and stuck(one)),
         environment=provider.environment(request.draft.scope.project) if provider else Environment(),
     )

@@ -42,6 +42,7 @@ class KeyState(StrEnum):
     MINTING = "minting"  # the desk's turn: the intention is stored, the provider may or may not have acted
     SEALED = "sealed"  # the holder's turn: the key lives, its value lies sealed behind a link
     LIVE = "live"  # nobody's: in its holder's hands
+    RETIRING = "retiring"  # the holder's turn: another key took its place, this one works until grace ends
     DISABLING = "disabling"  # the desk's turn: to be switched off at the provider
     DISABLED = "disabled"  # nobody's: in its holder's hands, and switched off
     ENABLING = "enabling"  # the desk's turn: to be switched on again
@@ -79,11 +80,11 @@ _REQUEST: Mapping[State, frozenset[State]] = {
     RequestState.LAPSED: frozenset(),
 }
 _GRANT: Mapping[State, frozenset[State]] = {
-    GrantState.AWAITED: frozenset({GrantState.READY, GrantState.ENDED}),
+    GrantState.AWAITED: frozenset({GrantState.READY, GrantState.ENDING, GrantState.ENDED}),
     GrantState.READY: frozenset({GrantState.ISSUING, GrantState.DELIVERING, GrantState.ENDING, GrantState.ENDED}),
     GrantState.ISSUING: frozenset({GrantState.DELIVERING, GrantState.READY, GrantState.ENDING}),
     GrantState.DELIVERING: frozenset({GrantState.ACTIVE, GrantState.READY, GrantState.ISSUING, GrantState.ENDING}),
-    GrantState.ACTIVE: frozenset({GrantState.ENDING}),
+    GrantState.ACTIVE: frozenset({GrantState.READY, GrantState.AWAITED, GrantState.ENDING}),
     GrantState.INVITING: frozenset({GrantState.INVITED, GrantState.ENDING, GrantState.ENDED}),
     GrantState.INVITED: frozenset({GrantState.ENDING}),
     GrantState.ENDING: frozenset({GrantState.ENDED}),
@@ -94,7 +95,8 @@ _KEY: Mapping[State, frozenset[State]] = {
     KeyState.AWAITED: frozenset({KeyState.DEPOSITED, KeyState.VOID}),
     KeyState.DEPOSITED: frozenset({KeyState.SEALED, KeyState.REVOKING}),
     KeyState.SEALED: frozenset({KeyState.LIVE, KeyState.DEPOSITED, KeyState.REVOKING}),
-    KeyState.LIVE: frozenset({KeyState.DISABLING, KeyState.REVOKING}),
+    KeyState.LIVE: frozenset({KeyState.RETIRING, KeyState.DISABLING, KeyState.REVOKING}),
+    KeyState.RETIRING: frozenset({KeyState.REVOKING}),
     KeyState.DISABLING: frozenset({KeyState.DISABLED, KeyState.REVOKING}),
     KeyState.DISABLED: frozenset({KeyState.ENABLING, KeyState.REVOKING}),
     KeyState.ENABLING: frozenset({KeyState.LIVE, KeyState.REVOKING}),

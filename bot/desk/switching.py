@@ -8,12 +8,13 @@ from bot.desk.audit import Act
 from bot.desk.bell import Bell
 from bot.desk.door import Door
 from bot.desk.errors import NotAllowed, NotThere, ProviderError, Superseded
-from bot.desk.model import AccessRequest, Actor, Grant, Key, Story
+from bot.desk.keys import break_off_rotation, retire
+from bot.desk.model import AccessRequest, Actor, Cause, Grant, Key, Story
 from bot.desk.ports import Clock, Store, Transaction
 from bot.desk.providers import Providers
 from bot.desk.requests import tell
 from bot.desk.retrying import wait_before
-from bot.desk.revoking import revoke
+from bot.desk.revoking import living, revoke
 from bot.desk.states import GrantState, KeyState
 
 log = logging.getLogger(__name__)
@@ -119,9 +120,21 @@ class Switching:
     def _ask(
         self, tx: Transaction, key: Key, to: KeyState, act: Act, now: datetime, *, by: str, paused_by: str | None = None
     ) -> None:
+        if to is KeyState.DISABLING:
+            self._leave_no_other(tx, key, now)
         tx.move(key, to, due_at=now, attempts=0, paused_by=paused_by)
         tx.record(team=key.team, at=now, actor=by, act=act, subject=key.id, grant=key.grant_id, provider=key.provider)
         self._redraw(tx, key, now)
+
+    def _leave_no_other(self, tx: Transaction, key: Key, now: datetime) -> None:
+        """No other key of the grant goes on instead: one that was to follow does not, and old ones are revoked now."""
+        grant = tx.grant(key.team, key.grant_id)
+        if grant is None:
+            return
+        break_off_rotation(tx, grant, now, because=Cause.SWITCHED_OFF)
+        for other in living(tx, grant):
+            if other.state is KeyState.RETIRING:
+                retire(tx, other, now, by=Actor.system(key.team).id, because="switched off")
 
     async def carry_out(self, key: Key) -> None:
         """Switches a key at its provider. What fails is tried again, later and later.

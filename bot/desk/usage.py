@@ -23,6 +23,7 @@ from bot.desk.offer import Ability, Usage
 from bot.desk.ports import Clock, Store, Transaction
 from bot.desk.providers import Providers
 from bot.desk.requests import tell
+from bot.desk.rotation import Rotation
 from bot.desk.rounds import Lease
 from bot.desk.states import GrantState
 
@@ -40,11 +41,20 @@ class UsageDesk:
     """Reads what keys used, and tells it."""
 
     def __init__(
-        self, *, store: Store, door: Door, providers: Providers, budgets: Budgets, bell: Bell, clock: Clock
+        self,
+        *,
+        store: Store,
+        door: Door,
+        providers: Providers,
+        rotation: Rotation,
+        budgets: Budgets,
+        bell: Bell,
+        clock: Clock,
     ) -> None:
         self._store = store
         self._door = door
         self._providers = providers
+        self._rotation = rotation
         self._budgets = budgets
         self._bell = bell
         self._clock = clock
@@ -65,6 +75,8 @@ class UsageDesk:
                 others += nobodys
                 if followed:
                     self._bell.ring()
+        if await lease.write(partial(self._rotation.look_for_switches, of, provider.usage_lag)):
+            self._bell.ring()
         while await lease.write(self._forget) == FORGOTTEN_AT_ONCE:
             pass
         log.info("usage at %s is read up to %s; %d figures belong to no key of the desk", of.provider, today, others)

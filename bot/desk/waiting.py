@@ -33,12 +33,13 @@ def for_pick_up(tx: Transaction, grant: Grant, now: datetime) -> None:
 
 
 def held(tx: Transaction, grant: Grant, now: datetime) -> Grant:
-    """Its holder has the key: nothing lapses any more, and its time runs. A key that it extends ends soon."""
-    grant = tx.move(grant, lapses_at=None)
+    """Its holder has a key, who had none: nothing lapses any more, and its time runs. A key that it extends ends soon."""
+    first = grant.held_since is None
+    grant = tx.move(grant, GrantState.ACTIVE, held_since=now, lapses_at=None)
     tx.set_timer(grant.team, TimerKind.EXPIRY, grant.id, now)
     tx.set_timer(grant.team, TimerKind.IDLE, grant.id, now + IDLE_AFTER)
     request = tx.request(grant.team, grant.request_id)
-    if request is not None and request.extends is not None:
+    if first and request is not None and request.extends is not None:
         _succeed(tx, grant, request.extends, now)
     return grant
 

@@ -28,6 +28,7 @@ from bot.desk.providers import Providers
 from bot.desk.requests import Requests, new_notice
 from bot.desk.retrying import wait_before
 from bot.desk.revoking import Revoking
+from bot.desk.rotation import Rotation
 from bot.desk.rounds import Rounds
 from bot.desk.states import GrantState, KeyState, LinkState
 from bot.desk.sweeps import Pass, Sweep, Sweeps, failed, handling
@@ -61,6 +62,7 @@ class Watch:
         grants: Grants,
         revoking: Revoking,
         switching: Switching,
+        rotation: Rotation,
         budgets: Budgets,
         rounds: Rounds,
         timers: Timers,
@@ -79,6 +81,7 @@ class Watch:
         self._grants = grants
         self._revoking = revoking
         self._switching = switching
+        self._rotation = rotation
         self._budgets = budgets
         self._rounds = rounds
         self._timers = timers
@@ -96,9 +99,16 @@ class Watch:
         self.sweeps = Sweeps(
             Sweep(
                 SweepName.RECONCILE,
-                "puts right what a crash, or time, left: stalled mints, unopened links, expired grants, months that are over",
+                "puts right what a crash, or time, left: stalled mints, unopened links, expired grants, old keys whose grace is over, "
+                "months that are over",
                 self.reconcile,
-                {DueKind.MINT: STALLED_AFTER, DueKind.LINK: now, DueKind.GRANT: now, DueKind.MONTH: now},
+                {
+                    DueKind.MINT: STALLED_AFTER,
+                    DueKind.LINK: now,
+                    DueKind.GRANT: now,
+                    DueKind.GRACE: now,
+                    DueKind.MONTH: now,
+                },
             ),
             Sweep(SweepName.TIMERS, "does what its time has come for", self.tick, {DueKind.TIMER: now}),
             Sweep(
@@ -169,7 +179,7 @@ class Watch:
                 log.exception("what a ring had to be answered with failed, and will run again")
 
     async def reconcile(self) -> None:
-        """Puts right what a crash, or time, left: stalled mints, unopened links, expired grants, months that are over.
+        """Puts right what a crash, or time, left: stalled mints, unopened links, expired grants, old keys, months that are over.
 
         Then rings.
         """
@@ -183,6 +193,9 @@ class Watch:
         grants = await self._store.read(lambda tx: tx.expired_grants(now, BATCH))
         for grant in grants:
             await self._settle(partial(self._expire, grant))
+        retired = await self._store.read(lambda tx: tx.retired_keys(now, BATCH))
+        for key in retired:
+            await self._settle(partial(self._end_grace, key))
         disabled = await self._store.read(lambda tx: tx.disabled_keys(now, BATCH))
         for key in disabled:
             await self._settle(partial(self._begin_anew, key))
@@ -226,7 +239,7 @@ class Watch:
         now = self._clock()
         self._grants.break_off(tx, key, now, certain=False, because="the pick-up did not come to its end")
         grant = tx.grant(key.team, key.grant_id)
-        if grant is not None and grant.state is GrantState.READY:
+        if grant is not None and grant.state in (GrantState.READY, GrantState.ACTIVE):
             tx.add(
                 new_notice(
                     NoticeKind.UNFINISHED,
@@ -251,6 +264,9 @@ class Watch:
     def _expire(self, grant: Grant, tx: Transaction) -> None:
         by = Actor.system(grant.team).id
         self._grants.end(tx, grant, self._clock(), by=by, because=Cause.EXPIRED, recorded_as=Act.EXPIRED)
+
+    def _end_grace(self, key: Key, tx: Transaction) -> None:
+        self._rotation.end_grace(tx, key, self._clock())
 
     def _begin_anew(self, key: Key, tx: Transaction) -> None:
         self._budgets.begin_anew(tx, key, self._clock())

@@ -82,7 +82,7 @@ class DepositApi:
         except Superseded:
             task = await self._deposits.look(who.session, key_id)
             raise _over(task.key.state, task.story) from None
-        return JSONResponse({"fingerprint": story.key.fingerprint if story.key else None})
+        return JSONResponse({"fingerprint": story.under_way.fingerprint if story.under_way else None})
 
 
 def _key_id(request: Request) -> str:
@@ -117,7 +117,7 @@ def _over(state: KeyState, story: Story) -> Problem:
     """Why there is nothing to bring here any more."""
     match state:
         case KeyState.DEPOSITED | KeyState.SEALED | KeyState.LIVE:
-            print_ = story.key.fingerprint if story.key else None
+            print_ = story.under_way.fingerprint if story.under_way else None
             ending = f", ending with {print_}" if print_ and len(print_) > 1 else ""
             return Problem(
                 409,

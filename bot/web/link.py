@@ -129,7 +129,7 @@ def _about(story: Story) -> dict[str, Any]:
         "provider": draft.project_name if elsewhere else draft.provider_name,
         "project": None if elsewhere else draft.project_name,
         "permission": None if elsewhere else draft.permission_name,
-        "fingerprint": story.key.fingerprint if story.key else None,
+        "fingerprint": story.under_way.fingerprint if story.under_way else None,
         "variable": story.environment.variable,
         "beside": dict(story.environment.beside),
         "expires_at": stamp(story.grant.expires_at) if story.grant and story.grant.expires_at else None,
@@ -144,12 +144,16 @@ _CLOSED = {
     Cause.REVOKED: "This key was revoked before the link was opened.",
     Cause.LEFT: "Keys are for full members of the workspace. This one was taken back.",
     Cause.EXPIRED: "The time of this key is over. It was taken back.",
+    Cause.OVERSPENT: "The budget of this key is used up, and policy ends a key then. It was taken back.",
+    Cause.VANISHED: "Somebody removed this key at its provider. There is nothing to show.",
+    Cause.SWITCHED_OFF: "The key that this one was to follow was switched off. This one was taken back.",
+    Cause.ROTATED: "All keys of this grant were revoked at once, and this one with them.",
 }
 _ONWARDS = {
     GrantState.READY: "Go back to Slack and pick up again: you get a new key.",
     GrantState.ISSUING: "A new key is being made. Its link follows in Slack in a moment.",
     GrantState.DELIVERING: "Go back to Slack and open the newest link.",
-    GrantState.ACTIVE: "A newer key of this grant is with you already. Lost it? In Slack, revoke it and ask anew.",
+    GrantState.ACTIVE: "The key that is with you already works on. In Slack, `/apikey rotate` makes a new one.",
     GrantState.ENDING: "In Slack, `/apikey request` asks for a new one.",
     GrantState.ENDED: "In Slack, `/apikey request` asks for a new one.",
 }

@@ -142,10 +142,16 @@ class Depositing(World):
         policy = POLICY + LEADS if console else POLICY
         super().__init__(store, beside=beside, policy=policy, others=others, kek=self.keks)
 
-    async def awaited(self, provider: str = "console", by: Actor = BEN, approver: Actor = CARA) -> Key:
+    async def awaited(
+        self,
+        provider: str = "console",
+        by: Actor = BEN,
+        approver: Actor = CARA,
+        duration: timedelta = timedelta(days=7),
+    ) -> Key:
         """A key that somebody is to bring."""
         project, permission = ("wrk_1", "all") if provider == "console" else ("mapbox", "use")
-        draft = Draft(Scope(provider, project, permission, 2500), "", timedelta(days=7), "Maps")
+        draft = Draft(Scope(provider, project, permission, 2500), "", duration, "Maps")
         story = await self.requests.submit(by, draft, origin=new_id("v", os.urandom))
         story = await self.requests.decide(approver, story.request.id, Ruling.APPROVE)
         assert story.key is not None
@@ -158,9 +164,11 @@ class Depositing(World):
         assert task.recipient is not None
         return await self.deposits.deposit(session, key.id, sealed(value, task.recipient), task.recipient.kek)
 
-    async def rested(self, provider: str = "console", *, named: bool = True) -> tuple[Key, str]:
+    async def rested(
+        self, provider: str = "console", *, named: bool = True, duration: timedelta = timedelta(days=7)
+    ) -> tuple[Key, str]:
         """A key that was brought, and its value."""
-        key = await self.awaited(provider)
+        key = await self.awaited(provider, duration=duration)
         value = self.console.made(key.marker if named else "my key")
         await self.bring(key, value)
         return await self.key(key.id), value

@@ -28,10 +28,12 @@ async def all_of_it(world: World) -> None:
     (key,) = await world.keys(grant)
     world.clock.now += timedelta(days=7) - LINK_LIVES
     (switched,) = await world.keys(await world.active())
+    (old,) = await world.keys(await world.active())
 
     def switch_off(tx: Transaction) -> None:
         disabling = tx.move(switched, KeyState.DISABLING)
         tx.move(disabling, KeyState.DISABLED, due_at=world.clock.now + MINUTE)
+        tx.move(old, KeyState.RETIRING, due_at=world.clock.now + MINUTE)
         tx.set_timer(TEAM, TimerKind.DECISION, "r_of_old", world.clock.now)
         tx.subscribe(TEAM, [BEN.id], world.clock.now)
 

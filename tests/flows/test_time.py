@@ -74,7 +74,7 @@ async def test_a_key_is_extended_by_another_and_ends(flow: World) -> None:
         old = await revealed(flow, browser)
         await later(flow, 4 * DAY + 5 * HOUR + 30 * MINUTE)  # Friday afternoon; it ends on Monday
         notice = await flow.ben.expect_message("expires")
-        assert notice.buttons == ["extend", "revoke"]
+        assert notice.buttons == ["rotate", "extend", "revoke"]
         assert (await flow.ben.click(notice, "extend")).acknowledged
         form = await flow.ben.expect_modal("Extend this key")
         refused = await flow.ben.submit(form, duration="a while", reason="The evals go on")

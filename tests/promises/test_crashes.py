@@ -175,9 +175,10 @@ class Stage:
         assert max(Counter(accounts).values(), default=0) <= 1, "a marker stands twice at the provider"
         for marker in accounts:
             assert known.get(marker, "unknown") not in (*DEAD, "unknown"), f"{marker} lives, and is {known.get(marker)}"
-        alive = [key for key in keys if key.provider == self.provider and key.state in (KeyState.SEALED, KeyState.LIVE)]
+        counted_on = (KeyState.SEALED, KeyState.LIVE, KeyState.RETIRING)
+        alive = [key for key in keys if key.provider == self.provider and key.state in counted_on]
         assert {key.marker for key in alive} <= set(accounts)
-        assert max(Counter(key.grant_id for key in alive).values(), default=0) <= 1
+        assert max(Counter((key.grant_id, key.state) for key in alive).values(), default=0) <= 1
         never_minted = {key.marker for key in keys if key.state is KeyState.VOID}
         assert not never_minted & self.lived, "it lived when the desk died, and passes for never minted"
         entries, head = await self.flow.store.audit_chain(self.flow.team)
@@ -330,6 +331,21 @@ class Way:
         """Ben gives his key back."""
         await self.press(self.flow.ben, "revoke")
 
+    async def rotate(self) -> None:
+        """Ben has another key made, where he is told that he can."""
+        await self.press(self.flow.ben, "rotate")
+
+    async def say_switched(self) -> None:
+        """Ben says that nothing uses the old key any more."""
+        await self.press(self.flow.ben, "switched")
+
+    async def rotate_at_once(self) -> None:
+        """Ben types that his key is to be revoked, and another to follow it."""
+        grant = self.grant()
+        assert grant is not None
+        if not self.taken:
+            self.taken = (await self.flow.ben.command(f"/apikey rotate {grant.id} --now")).acknowledged
+
     async def wait(self) -> None:
         """Nobody does anything."""
 
@@ -337,6 +353,15 @@ class Way:
         """Ben picks up again, and what that began comes to its end, whatever it is."""
         began = self.flow.clock()
         await self.pick_up()
+        await self._minted_since(began)
+
+    async def rotation_over(self) -> None:
+        """Ben rotates again, and what that began comes to its end, whatever it is."""
+        began = self.flow.clock()
+        await self.rotate()
+        await self._minted_since(began)
+
+    async def _minted_since(self, began: datetime) -> None:
         until = time.monotonic() + PATIENCE
         while [k for k in self.stage.rows(Key) if k.state is KeyState.MINTING and k.intended_at >= began]:
             assert time.monotonic() < until, "the mint does not end"
@@ -398,6 +423,14 @@ class Way:
     async def active(self) -> None:
         """Ben has the key."""
         await self.linked()
+        await self.reveal()
+
+    async def rotated(self) -> None:
+        """And another one, that took its place; the old one's grace goes on."""
+        await self.active()
+        known = await self.links()
+        await self.done(self.rotate)
+        self.url, self.key = await self.link(known), ""
         await self.reveal()
 
     async def works(self) -> bool:
@@ -694,6 +727,18 @@ STORIES = (
     Story("claim", ("Links.claim",), Way.linked, Way.claim, Way.reveal),
     Story("acknowledge", ("Links.acknowledge",), Way.claimed, Way.acknowledge, Way.acknowledge),
     Story("revoke", ("Grants.revoke", LEASE_KEYS, REVOKE, WRITE_DOWN), Way.active, Way.revoke, Way.revoke, end="over"),
+    Story("rotate", ("Rotation.rotate", MINT_KEY, "Grants._seal"), Way.active, Way.rotate, Way.rotation_over),
+    Story("switched", ("Rotation.switched", REVOKE), Way.rotated, Way.say_switched, Way.say_switched),
+    Story(
+        "grace ends", ("Watch._end_grace",), Way.rotated, lambda way: time_passes(way, timedelta(hours=25)), Way.wait
+    ),
+    Story(
+        "rotate at once",
+        ("Rotation.rotate_at_once", REVOKE),
+        Way.active,
+        Way.rotate_at_once,
+        Way.rotate_at_once,
+    ),
     Story(
         "not opened",
         ("Watch._take_back", REVOKE, WRITE_DOWN),

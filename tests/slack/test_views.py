@@ -160,7 +160,7 @@ def test_the_requesters_buttons_follow_the_state() -> None:
         GrantState.READY: ["pick_up", "revoke"],
         GrantState.ISSUING: ["revoke"],
         GrantState.DELIVERING: ["pick_up", "revoke"],
-        GrantState.ACTIVE: ["extend", "revoke"],
+        GrantState.ACTIVE: ["rotate", "extend", "revoke"],
         GrantState.INVITING: ["revoke"],
         GrantState.INVITED: ["revoke"],
         GrantState.ENDING: [],

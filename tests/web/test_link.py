@@ -236,7 +236,7 @@ class TestEndings:
         async with Browser(desk.url) as ben:
             await ben.sign_in("U0BEN")
             assert await ben.reveal(newer) == VALUE
-        assert "newer key" in (await self._ending(desk, url))[2]
+        assert "with you already" in (await self._ending(desk, url))[2]
 
     async def test_revoked(self, desk: World) -> None:
         """The grant was given back before the link was opened."""

@@ -1,15 +1,30 @@
 """Keys: picking them up, and giving them back."""
 
+from collections.abc import Awaitable, Callable
+
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
 
-from bot.desk.errors import AlreadyDelivered, LessonDue, ProviderError, ProviderInvalid, ProviderNotFound
+from bot.desk.errors import AlreadyDelivered, LessonDue, NotThere, ProviderError, ProviderInvalid, ProviderNotFound
 from bot.desk.model import Actor, Key
+from bot.desk.states import KeyState
 from bot.slack import views
 from bot.slack.answers import Place
 from bot.slack.listeners.listener import Body, Command, Listener, reply, value
-from bot.slack.views.modals import LESSON
-from bot.slack.views.standing import OPEN_DEPOSIT, OPEN_KEY, PICK_UP, REVOKE, REVOKED_BY_HAND, SWITCH_ON
+from bot.slack.views.modals import LESSON, ROTATES
+from bot.slack.views.standing import (
+    OPEN_DEPOSIT,
+    OPEN_KEY,
+    PICK_UP,
+    REVOKE,
+    REVOKED_BY_HAND,
+    ROTATE,
+    SWITCH_ON,
+    SWITCHED,
+)
 from bot.slack.views.unusual import PAUSE, THAT_WAS_ME
+
+Begin = Callable[..., Awaitable[Key]]
+AT_ONCE = "--now"
 
 
 class Keys(Listener):
@@ -17,6 +32,8 @@ class Keys(Listener):
 
     def register(self, app: AsyncApp) -> dict[str, Command]:
         app.action(PICK_UP)(self.pick_up)
+        app.action(ROTATE)(self.rotate)
+        app.action(SWITCHED)(self.switched)
         app.action(REVOKE)(self.revoke)
         app.action(SWITCH_ON)(self.switch_on)
         app.action(REVOKED_BY_HAND)(self.revoked_by_hand)
@@ -25,7 +42,12 @@ class Keys(Listener):
         app.action(OPEN_KEY)(self.opened)
         app.action(OPEN_DEPOSIT)(self.opened)
         app.view(LESSON)(self.acknowledge_lesson)
-        return {"list": self.list, "revoke": self.revoke_named, "usage": self.my_usage}
+        return {
+            "list": self.list,
+            "revoke": self.revoke_named,
+            "rotate": self.rotate_named,
+            "usage": self.my_usage,
+        }
 
     async def list(self, ack: AsyncAck, body: Body, actor: Actor, rest: str) -> None:
         await reply(ack, views.grant_list(await self.desk.requests.home(actor)))
@@ -42,20 +64,44 @@ class Keys(Listener):
         await reply(ack, views.my_usage(await self.desk.usage.mine(actor)))
 
     async def pick_up(self, ack: AsyncAck, body: Body, context: AsyncBoltContext) -> None:
-        actor, grant_id, place = self.actor(context), value(body), Place.of(body)
+        await self._deliver(ack, body, self.actor(context), value(body), self.desk.grants.pick_up)
+
+    async def rotate(self, ack: AsyncAck, body: Body, context: AsyncBoltContext) -> None:
+        await self._deliver(ack, body, self.actor(context), value(body), self.desk.rotation.rotate)
+
+    async def rotate_named(self, ack: AsyncAck, body: Body, actor: Actor, rest: str) -> None:
+        words = rest.split()
+        at_once = AT_ONCE in words
+        named = [word for word in words if word != AT_ONCE]
+        try:
+            grant_id = await self.desk.rotation.named(actor, " ".join(named).strip("`"))
+        except NotThere as error:
+            await reply(ack, views.grant_list(await self.desk.requests.home(actor), said=self.words(error)))
+            return
+        if not at_once:
+            await self._deliver(ack, body, actor, grant_id, self.desk.rotation.rotate)
+            return
+        story = await self.desk.rotation.rotate_at_once(actor, grant_id)
+        theirs = story.request.requester == actor.id
+        await reply(ack, views.rotated_at_once(story) if theirs else views.note(views.told_to_rotate(story)))
+
+    async def _deliver(self, ack: AsyncAck, body: Body, actor: Actor, grant_id: str, begin: Begin) -> None:
+        """Has a key delivered to where its holder pressed, or typed."""
+        place = Place.of(body)
         delivery = f"press {place.trigger_id or body['actions'][0]['action_ts']}"
         # On Home only a dialog can answer, and its trigger may not wait for a mint: it is opened before anything else.
         dialog = None if place.response_url else await self.answers.open(place.trigger_id, views.waiting_view())
         if place.response_url or dialog:
             try:
-                key = await self.desk.grants.pick_up(actor, grant_id, delivery=delivery)
+                key = await begin(actor, grant_id, delivery=delivery)
             except AlreadyDelivered:
                 pass
             except LessonDue:
+                lesson = views.lesson(grant_id, rotates=begin == self.desk.rotation.rotate)
                 if dialog:
-                    self.background.start(self.answers.update(dialog, views.lesson(grant_id)))
+                    self.background.start(self.answers.update(dialog, lesson))
                 else:
-                    await self.answers.open(place.trigger_id, views.lesson(grant_id))
+                    await self.answers.open(place.trigger_id, lesson)
             except Exception as error:
                 if dialog is None:
                     raise
@@ -67,10 +113,11 @@ class Keys(Listener):
     async def acknowledge_lesson(self, ack: AsyncAck, body: Body, context: AsyncBoltContext) -> None:
         """Whoever read how to keep a key safe gets it, in the dialog that they read it in."""
         view = body["view"]
+        about: str = view["private_metadata"]
+        begin = self.desk.rotation.rotate if about.startswith(ROTATES) else self.desk.grants.pick_up
+        grant_id = about.removeprefix(ROTATES)
         try:
-            key = await self.desk.grants.pick_up(
-                self.actor(context), view["private_metadata"], delivery=f"form {view['id']}", acknowledged=True
-            )
+            key = await begin(self.actor(context), grant_id, delivery=f"form {view['id']}", acknowledged=True)
         except AlreadyDelivered:
             await ack(response_action="update", view=views.waiting_view())
         except Exception as error:
@@ -80,6 +127,12 @@ class Keys(Listener):
             self.background.start(self._hand_over(key, Place.of(body), view["id"]))
 
     async def _hand_over(self, key: Key, place: Place, dialog: str | None) -> None:
+        if key.state is KeyState.AWAITED:
+            if dialog:
+                await self.answers.update(dialog, views.awaited_view())
+            else:
+                await self.answers.say(place, views.AWAITED)
+            return
         try:
             handover = await self.desk.grants.issue(key)
         except Exception as error:
@@ -101,6 +154,12 @@ class Keys(Listener):
         story = await self.desk.grants.revoke(actor, value(body))
         await ack()
         self.background.start(self.refresh(actor, Place.of(body), views.revoked(story)))
+
+    async def switched(self, ack: AsyncAck, body: Body, context: AsyncBoltContext) -> None:
+        actor = self.actor(context)
+        story = await self.desk.rotation.switched(actor, value(body))
+        await ack()
+        self.background.start(self.refresh(actor, Place.of(body), views.switched(story)))
 
     async def revoked_by_hand(self, ack: AsyncAck, body: Body, context: AsyncBoltContext) -> None:
         story = await self.desk.deposits.revoked_by_hand(self.actor(context), value(body))

@@ -30,14 +30,17 @@ from bot.slack.views.modals import (
 )
 from bot.slack.views.overview import provider_flaw, round_flaw
 from bot.slack.views.request_form import model_options, permission_options, project_options, request_form
+from bot.slack.views.rotation import AWAITED, awaited_view, rotated_at_once, switched, told_to_rotate
 from bot.slack.views.unusual import explained, paused, suspected, unusual
 from bot.slack.views.usage import budget, my_usage, overspent
 
 __all__ = [
+    "AWAITED",
     "Block",
     "Message",
     "View",
     "approval_card",
+    "awaited_view",
     "budget",
     "chart_of",
     "confirmed",
@@ -70,10 +73,13 @@ __all__ = [
     "receipt",
     "request_form",
     "revoked",
+    "rotated_at_once",
     "round_flaw",
     "settings_form",
     "settings_kept",
     "suspected",
+    "switched",
+    "told_to_rotate",
     "unacknowledged",
     "unfinished",
     "unknown_command",

@@ -14,8 +14,9 @@ def deposit_card(story: Story) -> Message:
     """To depositors: what to make, step by step, and where to bring it; or what became of it."""
     request, draft = story.request, story.request.draft
     who, what = mention(request.requester), standing.key_to(draft)
-    if story.key is None or story.key.state is not KeyState.AWAITED or not story.deposit_url:
-        void = story.key is None or story.key.state is KeyState.VOID
+    key = story.under_way
+    if key is None or key.state is not KeyState.AWAITED or not story.deposit_url:
+        void = key is None or key.state is KeyState.VOID
         text = f"{'Not wanted any more' if void else 'Handed in'}: {what} for {who}"
         return {"text": f"{text}.", "blocks": [section(f"*{text}*\n{_became(story)}")]}
     title = f"Make {what} for {who}, and bring it here"
@@ -37,7 +38,7 @@ def deposit_card(story: Story) -> Message:
 def not_brought(story: Story) -> Message:
     """To a depositor: the card once more, while nobody brought the key."""
     card = deposit_card(story)
-    if not story.deposit_url or story.key is None or story.key.state is not KeyState.AWAITED:
+    if not story.deposit_url or story.under_way is None or story.under_way.state is not KeyState.AWAITED:
         return card
     lapses = (
         f" Not brought by {when(story.grant.lapses_at)}, it lapses." if story.grant and story.grant.lapses_at else ""
@@ -50,7 +51,7 @@ def not_brought(story: Story) -> Message:
 
 def _steps(story: Story) -> str:
     draft, making = story.request.draft, story.making
-    marker = story.key.marker if story.key else ""
+    marker = story.under_way.marker if story.under_way else ""
     own = f"\n{quoted(making.steps, STEPS)}" if making and making.steps else ""
     page = f"\nKeys are made at {escaped(making.url, 300)}" if making and making.url else ""
     where = "" if standing.elsewhere(draft) else f" in *{name(draft.project_name)}*"
@@ -71,7 +72,7 @@ def _rotation(story: Story) -> list[Block]:
 
 def _became(story: Story) -> str:
     holder = mention(story.request.requester)
-    match story.key.state if story.key else None:
+    match story.under_way.state if story.under_way else None:
         case KeyState.DEPOSITED | KeyState.SEALED:
             return f"The key is here, sealed. {holder} was told, and picks it up."
         case KeyState.LIVE:
@@ -87,11 +88,11 @@ def _became(story: Story) -> str:
 
 def deposited(story: Story) -> Message:
     """To the holder: somebody brought the key."""
-    draft, grant = story.request.draft, story.grant
-    what = f"Your {standing.key_named(draft)} is here"
+    draft = story.request.draft
+    what = f"Your {'new ' if story.next_key else ''}{standing.key_named(draft)} is here"
     offered = standing.buttons(story)
     return {
-        "text": f"{what}." + (" Pick it up when you are ready." if grant and standing.may_pick_up(grant) else ""),
+        "text": f"{what}." + (" Pick it up when you are ready." if standing.may_pick_up(story) else ""),
         "blocks": [
             section(f"*{what}*\n{standing.terms(draft)}\n{standing.standing(story)}"),
             *_rotation(story),
@@ -102,12 +103,16 @@ def deposited(story: Story) -> Message:
 
 def by_hand_card(story: Story) -> Message:
     """To depositors: a key that only a person can revoke, until one says that they did."""
-    draft, key, grant = story.request.draft, story.key, story.grant
+    draft, grant = story.request.draft, story.grant
+    keys = [*story.others, *([story.key] if story.key else [])]
+    key = next((one for one in keys if one.state is KeyState.BY_HAND), None)
     what, who = standing.key_to(draft), mention(story.request.requester)
-    if key is None or key.state is not KeyState.BY_HAND:
+    if key is None:
         text = f"Revoked: {what} of {who}"
         return {"text": f"{text}.", "blocks": [section(f"*{text}*\n{standing.progress(story)}")]}
     why = "Its time is over" if grant and grant.ended_because is Cause.EXPIRED else "It was taken back"
+    if grant and standing.alive(grant):
+        why = "Another key took its place"
     title = f"Please revoke by hand: {what} of {who}"
     return {
         "text": f"{title}. It still works until you do.",

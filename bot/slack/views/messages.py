@@ -8,6 +8,7 @@ from bot.slack.views import standing
 from bot.slack.views.deposits import by_hand_card, deposit_card, deposited, not_brought, stuck_card
 from bot.slack.views.holding import expiring, idle
 from bot.slack.views.kit import Block, Message, actions, button, section, small
+from bot.slack.views.rotation import not_rotated, rotated, rotated_at_once
 from bot.slack.views.unusual import suspected, unusual
 from bot.slack.views.usage import budget, overspent
 
@@ -127,8 +128,9 @@ def outcome(story: Story) -> Message:
 def not_picked_up(story: Story) -> Message:
     """To the holder: a key was approved and waits for them."""
     draft, grant = story.request.draft, story.grant
-    waits = grant is not None and grant.state is GrantState.READY and grant.lapses_at is not None
-    what = f"Your {standing.key_named(draft)} {'still waits for you' if waits else 'waited for you'}"
+    waits = grant is not None and grant.lapses_at is not None and standing.may_pick_up(story)
+    new = "new " if story.next_key else ""
+    what = f"Your {new}{standing.key_named(draft)} {'still waits for you' if waits else 'waited for you'}"
     return {
         "text": f"{what}." + (" Pick it up, or give it back." if waits else ""),
         "blocks": [
@@ -204,14 +206,14 @@ def nobody(story: Story) -> Message:
 def _answer(story: Story) -> str:
     if story.request.state is RequestState.PENDING:
         return "decide"
-    awaited = story.grant is not None and story.grant.state is GrantState.AWAITED
+    awaited = story.under_way is not None and story.under_way.state is KeyState.AWAITED
     return "bring the key" if awaited else "revoke the key by hand"
 
 
 def _unanswered(story: Story, what: str, then: str) -> Message:
-    waits = story.request.state is RequestState.PENDING or (
-        story.grant is not None
-        and (story.grant.state is GrantState.AWAITED or (story.key and story.key.state is KeyState.BY_HAND))
+    keys = (*((story.key,) if story.key else ()), *story.others)
+    waits = story.request.state is RequestState.PENDING or any(
+        one.state in (KeyState.AWAITED, KeyState.BY_HAND) for one in keys
     )
     if waits:
         return {"text": f"{what}.", "blocks": [section(f"*{what}*\n{then}")]}
@@ -286,6 +288,8 @@ def help_text() -> Message:
         "• `/apikey usage` shows what your keys used this month, and what is left of their budgets.",
         "• `/apikey digest` shows your week: what was spent, what ends, what lies idle. It comes by itself on Mondays.",
         "• `/apikey settings` moves that weekly digest, or switches it off.",
+        "• `/apikey rotate` makes a new key while the old one works on: choose it from the list, or name it by its id or how it "
+        "ends. With `--now` the old one is revoked first.",
         "• `/apikey revoke` gives a key back: choose it from the list, or name it: `/apikey revoke g_…`",
         "• `/apikey help` shows this.",
     ]
@@ -293,7 +297,7 @@ def help_text() -> Message:
         "Where no program can make a key, a person is asked to bring it: they get a message with the button *Bring the key*."
     )
     return {
-        "text": "Keydesk: /apikey request, list, usage, digest, settings, revoke or help.",
+        "text": "Keydesk: /apikey request, list, usage, digest, settings, rotate, revoke or help.",
         "blocks": [section("\n".join(lines)), small("Your keys and what waits for you are on this app's Home, too.")],
     }
 
@@ -302,7 +306,7 @@ def unknown_command(word: str) -> Message:
     """To an unknown subcommand: what exists."""
     there = help_text()
     return {
-        "text": f"There is no {name(word, 40)} here. There are: /apikey request, list, usage, digest, settings, revoke, help.",
+        "text": f"There is no {name(word, 40)} here. There are: /apikey request, list, usage, digest, settings, rotate, revoke, help.",
         "blocks": [section(f"There is no `/apikey {name(word, 40)}`. This is what there is:"), *there["blocks"]],
     }
 
@@ -318,12 +322,17 @@ def _until_then(story: Story, *, you: bool = False) -> str:
 
 
 def _told(story: Story, what: str, then: str) -> Message:
-    draft, grant = story.request.draft, story.grant
-    ready = grant is not None and grant.state is GrantState.READY
+    draft = story.request.draft
+    ready = standing.may_pick_up(story)
     blocks = [section(f"*{what}*\nIt was for your {standing.key_named(draft)}. {then}")]
-    if grant and ready:
+    if ready:
         again = "." if standing.deposited(story) else ": you get a new key."
-        blocks += [section(f"Pick up again when you are ready{again}"), actions(standing.pick_up(grant))]
+        blocks += [section(f"Pick up again when you are ready{again}"), actions(standing.pick_up(story))]
+    elif standing.may_rotate(story):
+        blocks += [
+            section(f"*Your key from before works on.* {standing.standing(story)}"),
+            actions(*standing.buttons(story)),
+        ]
     else:
         blocks.append(small(f"Now: {standing.standing(story)}"))
     return {"text": f"{what}. {then}" + (" Pick up again when you are ready." if ready else ""), "blocks": blocks}
@@ -370,4 +379,7 @@ _NOTICES = {
     NoticeKind.NOT_BROUGHT: not_brought,
     NoticeKind.EXPIRING: expiring,
     NoticeKind.IDLE: idle,
+    NoticeKind.ROTATED: rotated,
+    NoticeKind.NOT_ROTATED: not_rotated,
+    NoticeKind.ROTATED_AT_ONCE: rotated_at_once,
 }

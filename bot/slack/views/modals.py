@@ -9,6 +9,8 @@ from bot.slack.views.request_form import REASON
 
 DENY_FORM, LESSON = "deny_form", "lesson"
 """The callback ids of what is submitted."""
+ROTATES = "rotates "
+"""Before the grant that a lesson is about, where the key is to follow the one that its holder has."""
 
 KEEPING_A_KEY_SAFE = (
     "*1. It is yours alone.* Nobody else works with it. Whoever needs one asks with `/apikey request` and gets their own.",
@@ -46,8 +48,8 @@ def deny_form(story: Story) -> View:
     )
 
 
-def lesson(grant_id: str) -> View:
-    """How to keep a key safe, before the first is picked up. To acknowledge it is to pick up; to close it is not."""
+def lesson(grant_id: str, *, rotates: bool = False) -> View:
+    """How to keep a key safe, before one is picked up. To acknowledge it is to pick up, or to rotate; to close it is not."""
     return modal(
         "Keep this key safe",
         [
@@ -59,7 +61,7 @@ def lesson(grant_id: str) -> View:
         close="Not now",
         submit=plain_text("Got it, give me the key", 24),
         callback_id=LESSON,
-        private_metadata=grant_id,
+        private_metadata=f"{ROTATES}{grant_id}" if rotates else grant_id,
     )
 
 

@@ -1,14 +1,14 @@
 """Where a request stands, in words, and the buttons that its state offers."""
 
 from bot.desk.links import LINK_LIVES
-from bot.desk.model import Cause, Draft, Grant, Ruling, Story, Wish
+from bot.desk.model import Cause, Draft, Grant, Key, Ruling, Story, Wish
 from bot.desk.offer import AppliedLimit, Enforcer, LimitKind
 from bot.desk.policy import DEPOSIT
 from bot.desk.states import GrantState, KeyState, RequestState
 from bot.slack.text import escaped, mention, money, name, quoted, span, when
 from bot.slack.views.kit import Block, button, plain_text
 
-APPROVE, DENY, CANCEL, PICK_UP, REVOKE, ASK, OPEN_KEY, OPEN_DEPOSIT, REVOKED_BY_HAND, SWITCH_ON = (
+APPROVE, DENY, CANCEL, PICK_UP, REVOKE, ASK, OPEN_KEY, OPEN_DEPOSIT, REVOKED_BY_HAND, SWITCH_ON, ROTATE, SWITCHED = (
     "approve",
     "deny",
     "cancel",
@@ -19,6 +19,8 @@ APPROVE, DENY, CANCEL, PICK_UP, REVOKE, ASK, OPEN_KEY, OPEN_DEPOSIT, REVOKED_BY_
     "open_deposit",
     "revoked_by_hand",
     "switch_on",
+    "rotate",
+    "switched",
 )
 EXTEND, KEEP = "extend", "keep"
 
@@ -152,7 +154,10 @@ def progress(story: Story) -> str:
         case GrantState.DELIVERING:
             return f"The key is sealed. Its link waits for {holder}, {_minutes()} at most."
         case GrantState.ACTIVE:
-            return f"{holder} has the key{_fingerprint(story)}{_until(grant)}.{_switched(story)}{_extension(story)}"
+            return (
+                f"{holder} has the key{_fingerprint(story)}{_until(grant)}.{_switched(story)}{_retiring(story)}"
+                f"{_extension(story)}"
+            )
         case GrantState.ENDING:
             return f"{_ended(grant)} {_ending(story, grant)}"
         case GrantState.ENDED:
@@ -189,6 +194,11 @@ def _grant_stands(story: Story, grant: Grant) -> str:
             return f"You are invited: look for a mail from {name(grant.draft.provider_name)}, and accept it there."
         case GrantState.READY:
             made = "The key waits, sealed" if deposited(story) else "The key is made when you press"
+            if grant.held_since is not None:
+                return (
+                    f"*Your key was revoked at once; another takes its place.* {made}; its link works once, for "
+                    f"{_minutes()}.{_lapses('Not picked up', grant)}"
+                )
             return f"Ready for you. {made}; its link works once, for {_minutes()}.{_lapses('Not picked up', grant)}"
         case GrantState.ISSUING:
             return "Your key is being made. Its link comes to where you pressed."
@@ -196,9 +206,8 @@ def _grant_stands(story: Story, grant: Grant) -> str:
             until = f" until {when(story.link.expires_at)}" if story.link else ""
             return f"Your link waits for you{until}. Lost it? Get a new one: the old one stops working."
         case GrantState.ACTIVE:
-            return (
-                f"You have the key{_fingerprint(story)}{_until(grant)}.{_switched(story)}{_extension(story, you=True)}"
-            )
+            has = f"You have the key{_fingerprint(story)}{_until(grant)}.{_switched(story)}{_retiring(story)}"
+            return f"{has}{_follows(story)}{_extension(story, you=True)}"
         case GrantState.ENDING:
             return f"{_ended(grant, you=True)} {_ending(story, grant)}"
         case GrantState.ENDED:
@@ -209,20 +218,61 @@ def buttons(story: Story) -> list[Block]:
     """What its requester can do now."""
     if story.request.state is RequestState.PENDING:
         return [button("Cancel request", CANCEL, story.request.id)]
-    offered = [pick_up(story.grant)] if story.grant and may_pick_up(story.grant) else []
-    if story.key and story.grant and story.key.paused_by == story.grant.holder and story.key.due_at is None:
+    if story.grant is None or not alive(story.grant):
+        return []
+    offered = [pick_up(story)] if may_pick_up(story) else []
+    offered += rotate(story)
+    if story.key and story.key.paused_by == story.grant.holder and story.key.due_at is None:
         offered += switch_on(story)
-    return [*offered, *extend(story), revoke(story)] if story.grant and alive(story.grant) else offered
+    return [*offered, *switched(story), *extend(story), revoke(story)]
 
 
 def deposited(story: Story) -> bool:
     """Whether the key was brought by a person and rests until it is picked up."""
-    return story.key is not None and story.key.state is KeyState.DEPOSITED
+    return story.under_way is not None and story.under_way.state is KeyState.DEPOSITED
 
 
-def may_pick_up(grant: Grant) -> bool:
+def may_pick_up(story: Story) -> bool:
     """Whether a press on *Pick up* can succeed."""
-    return grant.state in (GrantState.READY, GrantState.DELIVERING)
+    if story.grant is None:
+        return False
+    if story.grant.state is GrantState.ACTIVE:
+        follows = story.next_key is not None and story.next_key.state in (KeyState.DEPOSITED, KeyState.SEALED)
+        return follows and _on(story)
+    return story.grant.state in (GrantState.READY, GrantState.DELIVERING)
+
+
+def may_rotate(story: Story) -> bool:
+    """Whether a press on *Rotate* can succeed."""
+    return story.grant is not None and story.grant.state is GrantState.ACTIVE and story.next_key is None and _on(story)
+
+
+def rotate(story: Story) -> list[Block]:
+    """The holder's button, while there is a key to follow."""
+    return [button("Rotate", ROTATE, story.grant.id)] if story.grant and may_rotate(story) else []
+
+
+def _on(story: Story) -> bool:
+    return story.key is not None and story.key.state is KeyState.LIVE
+
+
+def switched(story: Story) -> list[Block]:
+    """The holder's button, where old keys still work; it asks once more."""
+    if story.grant is None or not story.retiring:
+        return []
+    return [
+        button(
+            "Switched: revoke the old key",
+            SWITCHED,
+            story.grant.id,
+            confirm={
+                "title": plain_text("Is the new key in use?", 100),
+                "text": plain_text("The old key stops working within seconds. Whatever still uses it fails then.", 300),
+                "confirm": plain_text("Revoke the old key", 30),
+                "deny": plain_text("Not yet", 30),
+            },
+        )
+    ]
 
 
 def switch_on(story: Story) -> list[Block]:
@@ -239,11 +289,12 @@ def alive(grant: Grant) -> bool:
     return grant.state not in (GrantState.ENDING, GrantState.ENDED)
 
 
-def pick_up(grant: Grant) -> Block:
+def pick_up(story: Story) -> Block:
     """The holder's button."""
-    if grant.state is GrantState.DELIVERING:
-        return button("Get a new link", PICK_UP, grant.id)
-    return button("Pick up key", PICK_UP, grant.id, style="primary")
+    grant_id = story.grant.id if story.grant else ""
+    if story.under_way is not None and story.under_way.state is KeyState.SEALED:
+        return button("Get a new link", PICK_UP, grant_id)
+    return button("Pick up the new key" if story.next_key else "Pick up key", PICK_UP, grant_id, style="primary")
 
 
 def revoke(story: Story, named: str = "Revoke") -> Block:
@@ -302,7 +353,7 @@ def _minutes() -> str:
 
 
 def _fingerprint(story: Story) -> str:
-    return f" `{name(story.key.fingerprint, 40)}`" if story.key and story.key.fingerprint else ""
+    return print_of(story.key) if story.key else ""
 
 
 def _switched(story: Story) -> str:
@@ -366,6 +417,36 @@ def _extension(story: Story, *, you: bool = False) -> str:
     if story.successor.state is GrantState.ACTIVE:
         return f" {who} {has} the key that follows it: use that one."
     return " Extending it is approved: the key that follows it is to be picked up."
+
+
+def _retiring(story: Story) -> str:
+    """That old keys still work, and how long at most."""
+    return "".join(
+        f" The old key{print_of(old)} works until {when(old.due_at)} at the latest."
+        for old in story.retiring
+        if old.due_at
+    )
+
+
+def _follows(story: Story) -> str:
+    """How far the key is that is to take the place of the one that its holder has."""
+    match story.next_key.state if story.next_key else None:
+        case KeyState.AWAITED:
+            return f" Somebody makes the one that follows it at {at(story.request.draft)}, and brings it."
+        case KeyState.MINTING:
+            return " A new key is being made. Its link comes to where you pressed."
+        case KeyState.DEPOSITED:
+            return " The one that follows it is here, sealed."
+        case KeyState.SEALED:
+            until = f" until {when(story.link.expires_at)}" if story.link else ""
+            return f" The link to your new key waits for you{until}."
+        case _:
+            return ""
+
+
+def print_of(key: Key) -> str:
+    """Its fingerprint, after a blank; nothing where there is none."""
+    return f" `{name(key.fingerprint, 40)}`" if key.fingerprint else ""
 
 
 def _until(grant: Grant) -> str:

@@ -1,4 +1,4 @@
-"""What time does: timers, how the sweeps go, the hours in which keys are used, digests, what waits and lapses."""
+"""What time does: timers, how the sweeps go, the hours in which keys are used, digests, what waits and lapses, rotation."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -13,9 +13,8 @@ depends_on = None
 
 TRIED = sa.text("attempts > 0")
 EXTENDS = sa.text("extends IS NOT NULL")
-
-
 OPEN = sa.text("closed_at IS NULL")
+ACTIVE, GOES_ON = sa.text("state = 'active'"), sa.text("ended_at IS NULL")
 
 
 def upgrade() -> None:
@@ -98,6 +97,11 @@ def upgrade() -> None:
         "requests_that_extend", "requests", ["team", "extends"], sqlite_where=EXTENDS, postgresql_where=EXTENDS
     )
     op.add_column("grants", sa.Column("lapses_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("grants", sa.Column("next_key_id", sa.String(), nullable=True))
+    op.add_column("grants", sa.Column("held_since", sa.DateTime(timezone=True), nullable=True))
+    op.execute("UPDATE grants SET held_since = created_at WHERE state = 'active'")
+    op.drop_index("grants_that_expire", "grants", sqlite_where=ACTIVE, postgresql_where=ACTIVE)
+    op.create_index("grants_that_expire", "grants", ["expires_at"], sqlite_where=GOES_ON, postgresql_where=GOES_ON)
     _what_waits_waits_from_now_on()
 
 
@@ -163,6 +167,10 @@ def _digests() -> None:
 def downgrade() -> None:
     op.drop_table("lessons")
     op.drop_index("notices_to", "notices")
+    op.drop_index("grants_that_expire", "grants", sqlite_where=GOES_ON, postgresql_where=GOES_ON)
+    op.create_index("grants_that_expire", "grants", ["expires_at"], sqlite_where=ACTIVE, postgresql_where=ACTIVE)
+    op.drop_column("grants", "held_since")
+    op.drop_column("grants", "next_key_id")
     op.drop_table("silences")
     op.drop_column("keys", "paused_by")
     op.drop_table("incidents")

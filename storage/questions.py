@@ -14,11 +14,13 @@ class QuestionStatements(SilenceStatements):
     """What a transaction may ask about holders, and about those whose answer is waited for."""
 
     def holders(self, team: str) -> frozenset[str]:
-        """Whoever has a living grant or a pending request."""
+        """Whoever has a living grant, one not offered to others since they left, or a pending request."""
         grants, requests = table(Grant), table(AccessRequest)
         over = (GrantState.ENDING.value, GrantState.ENDED.value)
         query = union(
-            select(grants.c.holder).where(grants.c.team == team, grants.c.state.not_in(over)),
+            select(grants.c.holder).where(
+                grants.c.team == team, grants.c.state.not_in(over), grants.c.left_at.is_(None)
+            ),
             select(requests.c.requester).where(requests.c.team == team, requests.c.state == RequestState.PENDING.value),
         )
         return frozenset(self._db.execute(query).scalars())

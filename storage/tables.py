@@ -142,6 +142,7 @@ class GrantRow(DraftRow, table=True):
     due_at: datetime | None = _time(optional=True)
     attempts: int = 0
     lapses_at: datetime | None = _time(optional=True)
+    left_at: datetime | None = _time(optional=True)
 
 
 class KeyRow(SQLModel, table=True):

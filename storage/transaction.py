@@ -260,10 +260,11 @@ class SqlTransaction(DigestStatements, IncidentStatements):
         return self._many(Grant, *mine, order=[over, rows.c.created_at.desc(), rows.c.id], limit=limit)
 
     def living_grants_of(self, team: str, holder: str, limit: int) -> Sequence[Grant]:
-        """The holder's that are neither ending nor ended, oldest first."""
+        """The holder's that are neither ending nor ended, nor offered to others since they left; oldest first."""
         rows = table(Grant)
         over = (GrantState.ENDING.value, GrantState.ENDED.value)
-        these = (rows.c.team == team, rows.c.holder == holder, rows.c.state.not_in(over))
+        mine = (rows.c.team == team, rows.c.holder == holder)
+        these = (*mine, rows.c.state.not_in(over), rows.c.left_at.is_(None))
         return self._many(Grant, *these, order=[rows.c.created_at, rows.c.id], limit=limit)
 
     def pending_of(self, team: str, requester: str, limit: int) -> Sequence[AccessRequest]:

@@ -60,10 +60,15 @@ class Approvers:
         Never its holder.
         """
         rule = self.policy.rule(request.rule)
+        named = Ask(request.rule, rule.depositors if rule else ())
+        found = await self.people(Actor(request.team, request.requester), named)
+        return found or await self.who_approved(request, approver)
+
+    async def who_approved(self, request: AccessRequest, approver: str) -> frozenset[str]:
+        """Who approved it; where they are not here any more, whoever may decide on it. Never its holder."""
         holder = Actor(request.team, request.requester)
-        for named in (rule.depositors if rule else (), (approver,)):
-            if found := await self.people(holder, Ask(request.rule, named)):
-                return found
+        if found := await self.people(holder, Ask(request.rule, (approver,))):
+            return found
         verdict = await self.verdict(holder.id, request.draft)
         return frozenset() if isinstance(verdict, Refuse) else await self.people(holder, verdict)
 

@@ -138,7 +138,16 @@ def assemble(
         store=store, door=door, providers=known, rotation=rotation, budgets=budgets, bell=bell, clock=clock
     )
     inventory = Inventory(store=store, providers=known, grants=grants, bell=bell, clock=clock)
-    leaving = Leaving(store=store, directory=directory, grants=grants, bell=bell, clock=clock)
+    leaving = Leaving(
+        store=store,
+        directory=directory,
+        approvers=approvers,
+        providers=known,
+        grants=grants,
+        bell=bell,
+        clock=clock,
+        random=random,
+    )
     replacing = Replacing(store=store, directory=directory, approvers=approvers, clock=clock, random=random)
     holders = Holders(
         store=store,
@@ -194,7 +203,7 @@ def assemble(
         clock=clock,
         random=random,
     )
-    extending = Extending(store=store, door=door, requests=requests, providers=known)
+    extending = Extending(store=store, door=door, approvers=approvers, requests=requests, providers=known)
     timers = Timers(
         store=store,
         bell=bell,

@@ -68,6 +68,7 @@ class Act(StrEnum):
     KEPT = "grant.kept"
     IDLE = "grant.idle"
     HOLDER_LEFT = "grant.holder_left"
+    HAND_OVER_OFFERED = "grant.hand_over_offered"
     REVOKED = "key.revoked"
     VOIDED = "key.voided"
     ENDED = "grant.ended"

@@ -1,38 +1,64 @@
-"""People who leave: what they hold is revoked, and what they asked for is over."""
+"""People who leave: what they hold is revoked or offered to who approved it, and what they asked for is over."""
 
 import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
 
-from bot.desk.audit import Act
+from bot.desk.approvers import Approvers
+from bot.desk.audit import Act, stamp
 from bot.desk.bell import Bell
 from bot.desk.grants import Grants
-from bot.desk.model import Actor, Cause, Person
-from bot.desk.ports import Clock, Directory, Store, Transaction
+from bot.desk.hours import next_working
+from bot.desk.model import AccessRequest, Actor, Cause, Grant, NoticeKind, Person, TimerKind
+from bot.desk.policy import OnLeaving, parse_duration
+from bot.desk.ports import Clock, Directory, Random, Store, Transaction
+from bot.desk.providers import Providers
 from bot.desk.replacing import set_timers
-from bot.desk.states import RequestState
+from bot.desk.requests import new_notice, redraw_extended, succeeded_by
+from bot.desk.states import GrantState, RequestState
 
 log = logging.getLogger(__name__)
 
 BATCH = 100  # grants, and requests, that one transaction ends
 
+Heirs = Mapping[str, datetime]
+"""Who may take a key over, with when each of them next works."""
+
 
 class Leaving:
     """Takes back what somebody has here who is deactivated, or was turned into a guest."""
 
-    def __init__(self, *, store: Store, directory: Directory, grants: Grants, bell: Bell, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        directory: Directory,
+        approvers: Approvers,
+        providers: Providers,
+        grants: Grants,
+        bell: Bell,
+        clock: Clock,
+        random: Random,
+    ) -> None:
         self._store = store
         self._directory = directory
+        self._approvers = approvers
+        self._providers = providers
         self._grants = grants
         self._bell = bell
         self._clock = clock
+        self._random = random
 
     async def look(self, member: Actor, *, unlisted: bool = False) -> bool:
         """Whether the member left; if so, their grants end, their keys are to be revoked, their pending requests are over.
 
-        What they were asked, others are asked. Asked whenever something about a member changed, however late or often:
-        what counts is what the directory says now. Only its word that they are deactivated or a guest counts: nobody is
-        taken for gone because it does not know them, unless its whole list does not name them either (`unlisted`), or
-        because it cannot be asked. Raises `Unavailable`, and `Superseded` when somebody moved the same thing in this
-        moment; look again then.
+        Where policy says so, a key in use is offered to who approved it instead, and works on for a while. What the member
+        was asked, others are asked. Asked whenever something about a member changed, however late or often: what counts
+        is what the directory says now. Only its word that they are deactivated or a guest counts: nobody is taken for
+        gone because it does not know them, unless its whole list does not name them either (`unlisted`), or because it
+        cannot be asked. Raises `Unavailable`, and `Superseded` when somebody moved the same thing in this moment; look
+        again then.
         """
         if not await self._store.read(lambda tx: _has_something(tx, member)):
             return False  # most changes are of a name or a picture, of somebody without a key: Slack is not asked
@@ -42,28 +68,84 @@ class Leaving:
             why = "not a member"
         if why is None:
             return False
-        while await self._store.write(lambda tx: self._end_some(tx, member, why)):
+        more = True
+        while more:
+            offers = await self._offers(member)
+            more = await self._store.write(lambda tx, offers=offers: self._end_some(tx, member, why, offers))  # type: ignore[misc]  # bound for each
             self._bell.ring()
 
         def ask_others(tx: Transaction) -> None:
             set_timers(tx, member.team, tx.asked(member.team, member.id), self._clock())
 
         await self._store.write(ask_others)
-        log.info("%s left (%s): their keys are revoked, their pending requests over", member.id, why)
+        log.info(
+            "%s left (%s): what they held is revoked or offered to others, their pending requests over", member.id, why
+        )
         return True
 
-    def _end_some(self, tx: Transaction, member: Actor, why: str) -> bool:
-        """Whether there was anything to end."""
+    async def _offers(self, member: Actor) -> Mapping[str, Heirs]:
+        """By grant, who may take its key over: of those whose keys the member has, and that policy wants handed over."""
+
+        def look(tx: Transaction) -> list[tuple[Grant, AccessRequest, str]]:
+            held = [one for one in tx.living_grants_of(member.team, member.id, BATCH) if one.state is GrantState.ACTIVE]
+            # One that another key follows already is not needed any more.
+            asked = [
+                (one, tx.request(one.team, one.request_id), tx.decision(one.team, one.request_id))
+                for one in held
+                if succeeded_by(tx, one) is None
+            ]
+            return [(one, request, decision.approver) for one, request, decision in asked if request and decision]
+
+        offers = {}
+        for grant, request, approver in await self._store.read(look):
+            if self._providers.on_leaving(request) is OnLeaving.HAND_OVER:
+                heirs = await self._approvers.who_approved(request, approver)
+                offers[grant.id] = {who: await self._works(who) for who in heirs}
+        return offers
+
+    async def _works(self, who: str) -> datetime:
+        person = await self._directory.person(who)
+        return next_working(self._clock(), person.tz if person else "UTC")
+
+    def _end_some(self, tx: Transaction, member: Actor, why: str, offers: Mapping[str, Heirs]) -> bool:
+        """Whether there was anything to end. What is not in use, or that nobody can take over, ends at once."""
         now, system = self._clock(), Actor.system(member.team).id
         grants = tx.living_grants_of(member.team, member.id, BATCH)
         for grant in grants:
-            self._grants.end(tx, grant, now, by=system, because=Cause.LEFT, recorded_as=Act.HOLDER_LEFT)
+            if grant.state is GrantState.ACTIVE and (heirs := offers.get(grant.id)):
+                self._offer(tx, grant, heirs, now)
+            else:
+                self._grants.end(tx, grant, now, by=system, because=Cause.LEFT, recorded_as=Act.HOLDER_LEFT)
         requests = tx.pending_of(member.team, member.id, BATCH)
         for request in requests:
             tx.move(request, RequestState.LEFT)
             tx.redraw(request.team, request.id, now)
+            redraw_extended(tx, request, now)
             tx.record(team=request.team, at=now, actor=system, act=Act.REQUESTER_LEFT, subject=request.id, because=why)
         return bool(grants or requests)
+
+    def _offer(self, tx: Transaction, grant: Grant, heirs: Heirs, now: datetime) -> None:
+        """The key works on for a while, and its heirs are asked who takes it over."""
+        ends = now + parse_duration(self._approvers.policy.file.hand_over_within)
+        ends = min(ends, grant.expires_at or ends)
+        for kind in (TimerKind.EXPIRY, TimerKind.IDLE):  # they would ask somebody who left
+            tx.drop_timer(grant.team, kind, grant.id)
+        tx.move(grant, left_at=now, expires_at=ends)
+        tx.redraw(grant.team, grant.request_id, now)
+        for who, works in heirs.items():
+            notice = new_notice(
+                NoticeKind.ORPHANED, grant.team, grant.request_id, who, clock=self._clock, random=self._random
+            )
+            tx.add(replace(notice, due_at=works))
+        tx.record(
+            team=grant.team,
+            at=now,
+            actor=Actor.system(grant.team).id,
+            act=Act.HAND_OVER_OFFERED,
+            subject=grant.id,
+            to=" ".join(sorted(heirs)),
+            ends=stamp(ends),
+        )
 
 
 def why_gone(person: Person | None) -> str | None:

@@ -174,7 +174,8 @@ class Cause(StrEnum):
 class Grant:
     """The standing right to a key. The clock of `expires_at` starts at pick-up; before it, it is None.
 
-    `lapses_at` is when it is over if its key is not brought, or not picked up; None once its holder has it.
+    `lapses_at` is when it is over if its key is not brought, or not picked up; None once its holder has it. `left_at` is when its
+    holder left, where others may take the key over until it expires.
 
     `key_id` is the key that the holder has, or that is on its way to them; `held_since` when they got it, None until they
     held one. While another is on its way to take its place, the grant stays active, and that one is `next_key_id`.
@@ -202,6 +203,7 @@ class Grant:
     lapses_at: datetime | None = None
     next_key_id: str | None = None
     held_since: datetime | None = None
+    left_at: datetime | None = None
 
     @property
     def under_way(self) -> str | None:
@@ -311,6 +313,7 @@ class NoticeKind(StrEnum):
     ROTATED = "rotated"  # to the holder: another key took the place of the one before, and what becomes of that
     NOT_ROTATED = "not_rotated"  # to the holder: the key that was to follow did not come, or was not picked up
     ROTATED_AT_ONCE = "rotated_at_once"  # to the holder: the key was revoked, and another is to be picked up
+    ORPHANED = "orphaned"  # to who approved: the holder of a key left; who takes it over?
 
 
 @dataclass(frozen=True, slots=True)

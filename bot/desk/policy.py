@@ -6,11 +6,11 @@ empty list means nobody and is refused at load; nothing is ever allowed because 
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -79,6 +79,17 @@ class Idle(StrEnum):
     REVOKE = "revoke"  # asks, and ends the grant when no answer comes
 
 
+class OnLeaving(StrEnum):
+    """What becomes of a key whose holder left."""
+
+    HAND_OVER = "hand_over"  # it is offered to who approved it, to be followed by a key of theirs; else revoked
+    REVOKE = "revoke"  # the grant ends at once
+
+
+Term = TypeVar("Term", bound=StrEnum)
+"""What a rule says follows; the strictest is the last of its kind."""
+
+
 class Rule(BaseModel):
     """One rule: who may ask for what, who approves it, and how much at most."""
 
@@ -131,6 +142,14 @@ class Rule(BaseModel):
             "still needed, or ask and revoke it when no answer comes within 7 days."
         ),
     ] = Idle.ASK
+    on_leaving: Annotated[
+        OnLeaving,
+        Field(
+            description="What becomes of a key whose holder left: revoke it at once, or hand_over: who approved it is asked "
+            "to take it over. They ask for a key that follows it, like anybody; without that it is revoked after "
+            "hand_over_within. Until then whoever left still knows it."
+        ),
+    ] = OnLeaving.REVOKE
     models: Annotated[
         tuple[str, ...],
         Field(
@@ -270,6 +289,10 @@ class PolicyFile(BaseModel):
     bring_within: Annotated[
         Duration, Field(description="How long a key that a person is to bring is waited for before it lapses.")
     ] = "7d"
+    hand_over_within: Annotated[
+        Duration,
+        Field(description="How long a key works on whose holder left, where a rule says hand_over, to be taken over."),
+    ] = "3d"
     rule: Annotated[tuple[Rule, ...], Field(min_length=1, description="The rules; the first that fits decides.")]
     deposit: Annotated[
         tuple[DepositKind, ...],
@@ -326,25 +349,23 @@ class Policy:
         )
 
     def over_budget(self, rule: str, scope: Scope) -> OverBudget:
-        """What the rule that granted this says today of a budget that is used up.
-
-        Where no rule is called so any more: the strictest of those that speak of this scope.
-        """
-        for one in self.file.rule:
-            if one.name == rule:
-                return one.over_budget
-        said = {one.over_budget for one in self.file.rule if one.speaks_of(scope)}
-        return next((one for one in reversed(OverBudget) if one in said), OverBudget.TELL)
+        """What follows when a budget is used up, by the rule that granted it."""
+        return self._says(rule, scope, lambda one: one.over_budget, OverBudget.TELL)
 
     def idle(self, rule: str, scope: Scope) -> Idle:
-        """What the rule that granted this says today of a key that nothing uses.
+        """What follows when nothing uses a key, by the rule that granted it."""
+        return self._says(rule, scope, lambda one: one.idle, Idle.ASK)
 
-        Where no rule is called so any more: the strictest of those that speak of this scope.
-        """
+    def on_leaving(self, rule: str, scope: Scope) -> OnLeaving:
+        """What follows when a key's holder leaves, by the rule that granted it."""
+        return self._says(rule, scope, lambda one: one.on_leaving, OnLeaving.REVOKE)
+
+    def _says(self, rule: str, scope: Scope, term: Callable[[Rule], Term], otherwise: Term) -> Term:
+        """What this rule says today. Where no rule is called so any more: the strictest of those that speak of the scope."""
         if (one := self.rule(rule)) is not None:
-            return one.idle
-        said = {one.idle for one in self.file.rule if one.speaks_of(scope)}
-        return next((one for one in reversed(Idle) if one in said), Idle.ASK)
+            return term(one)
+        said = {term(one) for one in self.file.rule if one.speaks_of(scope)}
+        return next((one for one in reversed(type(otherwise)) if one in said), otherwise)
 
     def rotation(self, scope: Scope) -> Rotating:
         """How the keys of a grant with this scope follow each other, by today's policy."""

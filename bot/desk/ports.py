@@ -115,13 +115,13 @@ class Transaction(Protocol):
         """The holder's, those not over first, then newest first."""
 
     def living_grants_of(self, team: str, holder: str, limit: int) -> Sequence[Grant]:
-        """The holder's that are neither ending nor ended, oldest first."""
+        """The holder's that are neither ending nor ended, nor offered to others since they left; oldest first."""
 
     def pending_of(self, team: str, requester: str, limit: int) -> Sequence[AccessRequest]:
         """The requester's that nobody decided on, oldest first."""
 
     def holders(self, team: str) -> frozenset[str]:
-        """Whoever has a grant that is neither ending nor ended, or a pending request."""
+        """Whoever has a grant that is neither ending nor ended, nor offered to others, or a pending request."""
 
     def questions(self, team: str, after: str, limit: int) -> Sequence[str]:
         """The ids, after `after` and in their order, of requests about which the desk waits for somebody's answer.

@@ -9,7 +9,7 @@ from bot.desk.due import Due, DueKind
 from bot.desk.limits import watched
 from bot.desk.model import AccessRequest, Wish
 from bot.desk.offer import Ability, AppliedLimit, Probe
-from bot.desk.policy import Idle, Policy
+from bot.desk.policy import Idle, OnLeaving, Policy
 from bot.desk.ports import Clock, Provider
 from bot.desk.sweeps import failed, handling
 
@@ -85,6 +85,10 @@ class Providers(Mapping[str, Provider]):
     def idle(self, request: AccessRequest) -> Idle:
         """What the desk does about a key of this request that nothing uses."""
         return self._policy.idle(request.rule, request.draft.scope)
+
+    def on_leaving(self, request: AccessRequest) -> OnLeaving:
+        """What becomes of a key of this request when its holder leaves."""
+        return self._policy.on_leaving(request.rule, request.draft.scope)
 
     def meters(self, name: str) -> bool:
         """Whether a budget can mean something there: the provider makes the key, or tells what was used with it."""

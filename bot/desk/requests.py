@@ -168,9 +168,9 @@ class Requests:
     async def submit(self, actor: Actor, draft: Draft, *, origin: str, extends: str | None = None) -> Story:
         """Asks. The same `origin` (the modal it came from) asks once, however often it is delivered.
 
-        `extends` is the actor's own grant whose key the asked one is to follow. Raises `DraftRejected` on the field that
-        policy or the provider does not accept, or when the form asked before, for something else; `Superseded` when the
-        grant that it extends is over, or is being extended already; and `NotWelcome`.
+        `extends` is the grant whose key the asked one is to follow: the actor may extend it, or take it over. Raises
+        `DraftRejected` on the field that policy or the provider does not accept, or when the form asked before, for
+        something else; `Superseded` when the grant that it extends is over, or is being extended already; and `NotWelcome`.
         """
         person = await self._door.admit(actor, to=Act.SUBMITTED, subject="a new request")
         if not draft.reason.strip():
@@ -469,12 +469,20 @@ def may_extend(tx: Transaction, team: str, grant_id: str) -> None:
     if asked is None:
         return
     if asked.state is RequestState.PENDING:
-        raise Superseded("You asked to extend this key already. An approver decides next.", found=asked.state)
-    granted = tx.grant_of(team, asked.id)
-    if granted is not None and granted.state not in (GrantState.ENDING, GrantState.ENDED):
-        raise Superseded(
-            "Extending this key was approved already. `/apikey list` shows the key that follows it.", found=asked.state
+        who = "Somebody asked to take this key over" if grant.left_at else "You asked to extend this key"
+        raise Superseded(f"{who} already. An approver decides next.", found=asked.state)
+    if succeeded_by(tx, grant) is not None:
+        approved = (
+            "Somebody takes this key over already." if grant.left_at else "Extending this key was approved already."
         )
+        raise Superseded(f"{approved} `/apikey list` shows its holder the key that follows it.", found=asked.state)
+
+
+def succeeded_by(tx: Transaction, grant: Grant) -> Grant | None:
+    """The grant that follows this one by a request that was approved, unless that is over."""
+    asked = tx.extension_of(grant.team, grant.id)
+    found = tx.grant_of(grant.team, asked.id) if asked else None
+    return found if found and found.state not in (GrantState.ENDING, GrantState.ENDED) else None
 
 
 def redraw_extended(tx: Transaction, request: AccessRequest, now: datetime) -> None:

@@ -263,7 +263,8 @@ class Watch:
 
     def _expire(self, grant: Grant, tx: Transaction) -> None:
         by = Actor.system(grant.team).id
-        self._grants.end(tx, grant, self._clock(), by=by, because=Cause.EXPIRED, recorded_as=Act.EXPIRED)
+        because, act = (Cause.LEFT, Act.HOLDER_LEFT) if grant.left_at else (Cause.EXPIRED, Act.EXPIRED)
+        self._grants.end(tx, grant, self._clock(), by=by, because=because, recorded_as=act)
 
     def _end_grace(self, key: Key, tx: Transaction) -> None:
         self._rotation.end_grace(tx, key, self._clock())

@@ -1,13 +1,17 @@
 """People who leave, over the wire: Slack tells of it, once, twice, late, or while it cannot be asked."""
 
+import shutil
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bot.desk.audit import Act
 from bot.desk.ports import Transaction
-from tests.flows.world import World
+from sandbox.server import Running
+from tests.flows.browsing import Browser
+from tests.flows.world import POLICY, World, settings_for, world
 
 
 def changed(**flags: bool) -> dict[str, Any]:
@@ -28,6 +32,33 @@ async def test_who_leaves_loses_key_and_request(flow: World, flag: str) -> None:
     assert (await flow.sandbox.event(changed(**{flag: True}))).acknowledged
     acts = await flow.acts()
     assert (acts.count(Act.HOLDER_LEFT), acts.count(Act.REQUESTER_LEFT)) == (1, 1)
+
+
+async def test_a_key_is_handed_over(servers: Running, migrated_file: Path, tmp_path: Path) -> None:
+    """Who approved takes the leaver's key over by a button: a form, another's decision, a key of their own that follows it."""
+    database = f"sqlite:///{shutil.copy(migrated_file, tmp_path / 'desk.db')}"
+    policy = POLICY.replace("max_monthly_budget", 'on_leaving = "hand_over"\nmax_monthly_budget', 1)
+    settings = settings_for(servers, mode="socket", database_url=database, folder=tmp_path, policy=policy)
+    async with world(servers, settings) as flow, Browser(settings.public_url) as browser:
+        link = await flow.picked_up()
+        await browser.sign_in("U0BEN")
+        await browser.reveal(link)
+        await flow.sandbox.patch_member("U0BEN", deleted=True)
+        assert (await flow.sandbox.event(changed(deleted=True))).acknowledged
+        await flow.pass_time(timedelta(days=3, hours=-1))  # whenever this runs, her day has begun by then
+        offered = await flow.ana.expect_message("left, and their key")
+        assert offered.buttons == ["extend", "revoke"]
+        assert len(await flow.sandbox.openai_keys()) == 1
+        assert (await flow.ana.click(offered, "extend")).acknowledged
+        form = await flow.ana.expect_modal("Take this key over")
+        assert (await flow.ana.submit(form, duration="3d", reason="The evaluation is mine now")).acknowledged
+        card = await flow.card(flow.cara)
+        assert "asks to take over" in card.plain
+        assert (await flow.cara.click(card, "approve")).acknowledged
+        await flow.ana.expect_message("approved your key")
+        await flow.pass_time(timedelta(hours=1))
+        await flow.no_key_left()
+        assert (await flow.acts()).count(Act.HOLDER_LEFT) == 1
 
 
 async def test_an_event_out_of_order_takes_nothing(flow: World) -> None:

@@ -203,6 +203,15 @@ def extended(draft: Draft = DRAFT, to: GrantState | None = None) -> Story:
     return replace(story, extension=asked, successor=granted(to, draft).grant if to else None)
 
 
+def orphaned(draft: Draft = DRAFT, to: GrantState | None = None) -> Story:
+    """A key whose holder left, and how far taking it over is."""
+    story = extended(draft, to)
+    assert story.grant is not None
+    assert story.extension is not None
+    taker = replace(story.extension, requester="U0ANA")
+    return replace(story, grant=replace(story.grant, left_at=NOW), extension=taker)
+
+
 def idle(draft: Draft = DRAFT, *, revokes: bool = False, used: bool = True) -> Story:
     """A key of which its holder is asked whether it is needed."""
     story = spent(1_000_000, draft) if used else granted(GrantState.ACTIVE, draft)
@@ -289,6 +298,7 @@ def every() -> Iterator[tuple[str, Story]]:
         yield f"extending-{words}", extending(draft)
         for to in (None, *GrantState):
             yield f"extended-{to}-{words}", extended(draft, to)
+            yield f"orphaned-{to}-{words}", orphaned(draft, to)
         for key in (KeyState.LIVE, KeyState.DISABLING, KeyState.DISABLED, KeyState.ENABLING):
             yield f"spent-{key}-{words}", spent(26_000_000, draft, key=key)
     elsewhere = replace(DRAFT, scope=replace(DRAFT.scope, provider="deposit"))

@@ -407,6 +407,29 @@ def test_reminders_bring_what_is_to_be_done_and_follow_what_became_of_it() -> No
             assert not {"approve", "pick_up", "open_deposit", "extend"} & set(buttons(done["blocks"]))
 
 
+def test_a_key_whose_holder_left_can_be_taken_over_once_or_revoked() -> None:
+    """Who may take it over reads whose it was and until when it works; the next approver, what it follows."""
+    message = views.notice(NoticeKind.ORPHANED, stories.orphaned(to=GrantState.ENDED))
+    assert "<@U0BEN> left, and their key to search-prod" in message["text"]
+    assert "still knows it" in str(message)
+    assert buttons(message["blocks"]) == ["extend", "revoke"]
+    asked = views.notice(NoticeKind.ORPHANED, stories.orphaned())
+    assert "<@U0ANA> asked to take it over; an approver decides next." in str(asked)
+    assert buttons(asked["blocks"]) == ["revoke"]
+    had = views.notice(NoticeKind.ORPHANED, stories.orphaned(to=GrantState.ACTIVE))
+    assert "<@U0ANA> has the key that follows it" in str(had)
+    assert buttons(views.notice(NoticeKind.ORPHANED, stories.granted(GrantState.ENDED))["blocks"]) == []
+    form = views.extend_form(stories.orphaned(to=GrantState.ENDED))
+    assert form["title"]["text"] == "Take this key over"
+    assert "of <@U0BEN>" in form["blocks"][0]["text"]["text"]
+    taking = stories.extending()
+    assert taking.extended is not None
+    taking = replace(taking, extended=replace(taking.extended, left_at=stories.NOW))
+    assert "asks to take over a key to search-prod" in views.approval_card(taking)["text"]
+    assert "You asked to take over a key" in views.receipt(taking)["text"]
+    assert "It takes over a key of <@U0BEN>, who left, that ends <!date" in str(views.approval_card(taking))
+
+
 def test_a_key_that_expires_can_be_extended_once_or_given_back() -> None:
     """Until it is asked for; the approver reads which key it extends, and until when that lives."""
     message = views.notice(NoticeKind.EXPIRING, stories.granted(GrantState.ACTIVE))

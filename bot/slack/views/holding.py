@@ -1,8 +1,8 @@
-"""What a holder reads of a key whose time is almost over, or that nothing uses; and the form that asks to extend one."""
+"""What is read of a key whose time is almost over, that nothing uses, or whose holder left; and the form that asks for one that follows it."""
 
 from bot.desk.model import Story
 from bot.desk.states import GrantState
-from bot.slack.text import span, when
+from bot.slack.text import mention, span, when
 from bot.slack.views import standing
 from bot.slack.views.kit import Message, View, actions, button, entry, modal, plain_text, section, small
 from bot.slack.views.request_form import DURATION, REASON
@@ -61,15 +61,49 @@ def idle(story: Story) -> Message:
     }
 
 
+def orphaned(story: Story) -> Message:
+    """To who approved: the holder of a key left. Who takes it over?"""
+    draft, grant = story.request.draft, story.grant
+    whose = mention(story.request.requester)
+    named = standing.key_named(draft)
+    if grant is None or not standing.alive(grant) or grant.expires_at is None:
+        what = f"{whose} left; about their {named}"
+        return {"text": f"{what}.", "blocks": [section(f"*{what}*\n{standing.progress(story)}")]}
+    asked = story.extension is not None and not standing.may_extend(story)
+    what = f"{whose} left, and their {named} works on"
+    can = (
+        ""
+        if asked
+        else (
+            "\n*Take it over…* asks for a key of your own that follows it; an approver decides. Nothing needs it? Revoke it now: "
+            f"{whose} still knows it."
+        )
+    )
+    return {
+        "text": f"{what} until {when(grant.expires_at)}. Take it over, or revoke it?",
+        "blocks": [
+            section(f"*{what}*\n{standing.terms(draft)}{can}"),
+            small(standing.progress(story)),
+            actions(*standing.extend(story), standing.revoke(story)),
+        ],
+    }
+
+
 def extend_form(story: Story) -> View:
     """The form that asks for how long, and why."""
     draft, grant = story.request.draft, story.grant
-    ends = f" It expires {when(grant.expires_at)}." if grant and grant.expires_at else ""
+    left = grant is not None and grant.left_at is not None
+    ends = f" It {'ends' if left else 'expires'} {when(grant.expires_at)}." if grant and grant.expires_at else ""
+    whose = (
+        f"The {standing.key_named(draft)} of {mention(story.request.requester)}"
+        if left
+        else f"Your {standing.key_named(draft)}"
+    )
     return modal(
-        "Extend this key",
+        "Take this key over" if left else "Extend this key",
         [
             section(
-                f"*Your {standing.key_named(draft)}*\n{standing.terms(draft)}.{ends}\n"
+                f"*{whose}*\n{standing.terms(draft)}.{ends}\n"
                 "An approver decides. Then you pick up a new key that can do the same; once you have it, this one goes on "
                 "for a day at most."
             ),

@@ -6,7 +6,7 @@ from bot.desk.states import GrantState, KeyState, RequestState
 from bot.slack.text import mention, name, quoted, span, when
 from bot.slack.views import standing
 from bot.slack.views.deposits import by_hand_card, deposit_card, deposited, not_brought, stuck_card
-from bot.slack.views.holding import expiring, idle
+from bot.slack.views.holding import expiring, idle, orphaned
 from bot.slack.views.kit import Block, Message, actions, button, section, small
 from bot.slack.views.rotation import not_rotated, rotated, rotated_at_once
 from bot.slack.views.unusual import suspected, unusual
@@ -31,7 +31,7 @@ def approval_card(story: Story) -> Message:
     """To approvers: who asks for what and why, what holds them to it, and the two buttons, or what was decided."""
     request, draft = story.request, story.request.draft
     who, asked = mention(request.requester), standing.key_to(draft)
-    asks = "asks to extend" if request.extends else "asks for"
+    asks = f"asks {standing.wants(story)}"
     pending = request.state is RequestState.PENDING
     blocks = [
         section(f"*{who} {asks} {asked}*"),
@@ -73,7 +73,7 @@ def receipt(story: Story) -> Message:
     """To the requester: what was asked, and who moves next."""
     draft = story.request.draft
     asked = standing.key_to(draft)
-    wanted = f"to extend {asked}" if story.request.extends else f"for {asked}"
+    wanted = f"{standing.wants(story)} {asked}"
     blocks = [section(f"*You asked {wanted}*\n{standing.terms(draft)}\n{_why(story)}")]
     if extends := standing.extends(story):
         blocks.append(small(extends))
@@ -382,4 +382,5 @@ _NOTICES = {
     NoticeKind.ROTATED: rotated,
     NoticeKind.NOT_ROTATED: not_rotated,
     NoticeKind.ROTATED_AT_ONCE: rotated_at_once,
+    NoticeKind.ORPHANED: orphaned,
 }

@@ -153,6 +153,10 @@ def progress(story: Story) -> str:
             return f"{holder} is picking it up: the key is being made."
         case GrantState.DELIVERING:
             return f"The key is sealed. Its link waits for {holder}, {_minutes()} at most."
+        case GrantState.ACTIVE if grant.left_at:
+            until = f" until {when(grant.expires_at)}, for whoever takes it over" if grant.expires_at else ""
+            works = f"{holder} left. Their key{_fingerprint(story)} works on{until}; then it is revoked."
+            return f"{works}{_switched(story)}{_extension(story)}"
         case GrantState.ACTIVE:
             return (
                 f"{holder} has the key{_fingerprint(story)}{_until(grant)}.{_switched(story)}{_retiring(story)}"
@@ -382,14 +386,24 @@ def waits_until(story: Story) -> str:
     return f"Undecided, it lapses {when(story.request.lapses_at)}." if story.request.lapses_at else ""
 
 
+def wants(story: Story) -> str:
+    """What is asked, before "a key to …"."""
+    if story.request.extends is None:
+        return "for"
+    return "to take over" if story.extended and story.extended.left_at else "to extend"
+
+
 def extends(story: Story) -> str:
     """Which key the asked one is to follow; empty where it follows none."""
     if story.extended is None:
         return ""
     if not alive(story.extended):
-        return "It was to extend a key that is over by now."
+        return f"It was {wants(story)} a key that is over by now."
     ends = f" that ends {when(story.extended.expires_at)}" if story.extended.expires_at else ""
-    return f"It extends a key{ends}: a new key follows it, and the old one goes on for a day at most once that is picked up."
+    does = "extends a key"
+    if story.extended.left_at:
+        does = f"takes over a key of {mention(story.extended.holder)}, who left,"
+    return f"It {does}{ends}: a new key follows it, and the old one goes on for a day at most once that is picked up."
 
 
 def may_extend(story: Story) -> bool:
@@ -401,22 +415,25 @@ def may_extend(story: Story) -> bool:
 
 
 def extend(story: Story) -> list[Block]:
-    """The holder's button, while there is something to extend."""
-    return [button("Extend…", EXTEND, story.grant.id)] if story.grant and may_extend(story) else []
+    """The button of the holder, or of who may take over what they left, while there is something to extend."""
+    if story.grant is None or not may_extend(story):
+        return []
+    return [button("Take it over…" if story.grant.left_at else "Extend…", EXTEND, story.grant.id)]
 
 
 def _extension(story: Story, *, you: bool = False) -> str:
     """How far the extension of the key is."""
     if story.extension is None or story.grant is None or not alive(story.grant):
         return ""
-    who, has = ("You", "have") if you else (mention(story.grant.holder), "has")
+    who, has = ("You", "have") if you else (mention(story.extension.requester), "has")
+    doing, done = ("take it over", "Taking it over") if story.grant.left_at else ("extend it", "Extending it")
     if story.extension.state is RequestState.PENDING:
-        return f" {who} asked to extend it; an approver decides next."
+        return f" {who} asked to {doing}; an approver decides next."
     if story.successor is None or not alive(story.successor):
         return ""
     if story.successor.state is GrantState.ACTIVE:
         return f" {who} {has} the key that follows it: use that one."
-    return " Extending it is approved: the key that follows it is to be picked up."
+    return f" {done} is approved: the key that follows it is to be picked up."
 
 
 def _retiring(story: Story) -> str:

@@ -102,6 +102,7 @@ def upgrade() -> None:
     op.execute("UPDATE grants SET held_since = created_at WHERE state = 'active'")
     op.drop_index("grants_that_expire", "grants", sqlite_where=ACTIVE, postgresql_where=ACTIVE)
     op.create_index("grants_that_expire", "grants", ["expires_at"], sqlite_where=GOES_ON, postgresql_where=GOES_ON)
+    op.add_column("grants", sa.Column("left_at", sa.DateTime(timezone=True), nullable=True))
     _what_waits_waits_from_now_on()
 
 
@@ -176,6 +177,7 @@ def downgrade() -> None:
     op.drop_table("incidents")
     op.drop_index("decisions_of", "decisions")
     op.drop_table("digests")
+    op.drop_column("grants", "left_at")
     op.drop_column("grants", "lapses_at")
     op.drop_index("requests_that_extend", "requests")
     op.drop_column("requests", "extends")

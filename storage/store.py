@@ -13,7 +13,7 @@ from contextvars import copy_context
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection, Engine, create_engine, event, func, select
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from bot.desk.audit import Entry, Head
@@ -118,8 +118,12 @@ async def _run(executor: ThreadPoolExecutor, engine: Engine, work: Callable[[Con
         try:
             with engine.begin() as connection:
                 return work(connection)
-        except (OperationalError, InterfaceError, PoolTimeout) as error:
-            # Gone, locked, full, read-only: what an operator mends, and nothing that was asked of it is wrong.
+        except (DBAPIError, PoolTimeout) as error:
+            # Gone, locked, full, read-only: what an operator mends, and nothing that was asked of it is wrong. PostgreSQL
+            # calls a session that it ended because this process froze an internal error.
+            failed = isinstance(error, OperationalError | InterfaceError | PoolTimeout) or error.connection_invalidated
+            if not failed:
+                raise
             log.error("the database failed: %s", " ".join(str(getattr(error, "orig", error)).split()))
             raise Unavailable(
                 "The desk's database does not answer now. Nothing is lost: try again in a minute."

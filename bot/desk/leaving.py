@@ -10,12 +10,14 @@ from bot.desk.audit import Act, stamp
 from bot.desk.bell import Bell
 from bot.desk.grants import Grants
 from bot.desk.hours import next_working
+from bot.desk.keys import put_away
 from bot.desk.model import AccessRequest, Actor, Cause, Grant, NoticeKind, Person, TimerKind
 from bot.desk.policy import OnLeaving, parse_duration
 from bot.desk.ports import Clock, Directory, Random, Store, Transaction
 from bot.desk.providers import Providers
 from bot.desk.replacing import set_timers
 from bot.desk.requests import new_notice, redraw_extended, succeeded_by
+from bot.desk.revoking import living
 from bot.desk.states import GrantState, RequestState
 
 log = logging.getLogger(__name__)
@@ -125,12 +127,15 @@ class Leaving:
         return bool(grants or requests)
 
     def _offer(self, tx: Transaction, grant: Grant, heirs: Heirs, now: datetime) -> None:
-        """The key works on for a while, and its heirs are asked who takes it over."""
+        """The key works on for a while, and its heirs are asked who takes it over. No other key of the grant does."""
         ends = now + parse_duration(self._approvers.policy.file.hand_over_within)
         ends = min(ends, grant.expires_at or ends)
         for kind in (TimerKind.EXPIRY, TimerKind.IDLE):  # they would ask somebody who left
             tx.drop_timer(grant.team, kind, grant.id)
-        tx.move(grant, left_at=now, expires_at=ends)
+        for key in living(tx, grant):
+            if key.id != grant.key_id:
+                put_away(tx, grant, key, now, because=Cause.LEFT)
+        tx.move(grant, left_at=now, expires_at=ends, next_key_id=None)
         tx.redraw(grant.team, grant.request_id, now)
         for who, works in heirs.items():
             notice = new_notice(

@@ -1,6 +1,7 @@
 """A key whose holder left, where policy wants it handed over: who approved it may have a key of their own follow it."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
@@ -9,6 +10,7 @@ import pytest
 
 from bot.desk.audit import Act
 from bot.desk.errors import NotWelcome, NotYours, Superseded, Unavailable
+from bot.desk.ids import new_id
 from bot.desk.model import Actor, Cause, Grant, NoticeKind, Ruling, Story
 from bot.desk.states import GrantState, RequestState
 from bot.desk.waiting import SUCCEEDED_AFTER
@@ -155,6 +157,27 @@ async def test_a_key_that_another_follows_already_is_not_offered(world: World) -
     await world.sweep()
     assert ((await world.grant(old)).state, (await world.grant(new)).state) == (GrantState.ENDED, GrantState.ACTIVE)
     assert asked(world) == {DEV.id}
+
+
+async def test_of_a_rotation_under_way_the_key_in_use_alone_works_on(world: World) -> None:
+    """One that retires beside it, and one that waits behind a link, die at once: nobody is here to switch or to open."""
+    grant = await world.active()
+    for acknowledged in (True, False):
+        handover = await world.grants.issue(
+            await world.rotation.rotate(BEN, grant.id, delivery=new_id("d", os.urandom))
+        )
+        if acknowledged:
+            await world.claim(handover)
+            await world.acknowledge(handover)
+    assert len(world.vendor.living) == 3
+    leaves(world, BEN)
+    await world.leaving.look(BEN)
+    await world.sweep()
+    found = await world.grant(grant)
+    assert (found.state, found.next_key_id) == (GrantState.ACTIVE, None)
+    assert found.key_id is not None
+    assert list(world.vendor.living.values()) == [(await world.key(found.key_id)).marker]
+    assert (await world.link(handover)).closed_because is Cause.LEFT
 
 
 async def test_telling_it_again_offers_once(world: World, other: World) -> None:

@@ -34,6 +34,8 @@ def postgres() -> Iterator[PostgresServer]:
     folder = tempfile.mkdtemp(prefix="keydesk-postgres-")  # short: the path of its socket must fit 107 bytes
     server = get_server(folder, cleanup_mode="delete")
     try:
+        server.psql("ALTER SYSTEM SET fsync = off")  # tests kill desks, not the machine
+        server.psql("SELECT pg_reload_conf()")
         server.psql("CREATE DATABASE migrated")
         upgrade(server.get_uri(database="migrated"))
         everybody_read(server.get_uri(database="migrated"))

@@ -179,6 +179,7 @@ async def test_nobody_is_asked_at_night(world: World) -> None:
     """Somebody in Tokyo hears in their morning."""
     world.people.people[BEN.id] = replace(world.people.people[BEN.id], tz="Asia/Tokyo")
     await held(world)
+    await until(world, ASKED - HOUR)
     await until(world, ASKED + 11 * HOUR, HOUR)
     assert asked(world) == 0
     await until(world, ASKED + 13 * HOUR, HOUR)

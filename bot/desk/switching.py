@@ -58,16 +58,12 @@ class Switching:
                 raise NotAllowed("Only an approver can switch a key on again, or its holder where they paused it.")
             return keys
 
-        try:
-            await self._store.read(off)
-        except NotAllowed as refusal:
-            raise await self._door.refuse(actor, refusal, to=Act.ENABLE_ASKED, subject=grant_id) from None
-
         def act(tx: Transaction) -> Story:
+            keys = off(tx)
             grant, _, _ = _decided(tx, actor.team, grant_id)
             if grant.state is not GrantState.ACTIVE:
                 raise Superseded("This grant is over; there is nothing to switch on.", found=grant.state)
-            for key in off(tx):
+            for key in keys:
                 if key.state is KeyState.DISABLING:
                     raise Superseded(
                         "The key is being switched off in this moment. Try again in a minute.", found=key.state
@@ -75,7 +71,10 @@ class Switching:
                 self.ask_on(tx, key, now, by=actor.id)
             return tell(tx, actor.team, grant.request_id, self._providers)
 
-        story = await self._store.write(act)
+        try:
+            story = await self._store.write(act)
+        except NotAllowed as refusal:
+            raise await self._door.refuse(actor, refusal, to=Act.ENABLE_ASKED, subject=grant_id) from None
         self._bell.ring()
         return story
 

@@ -13,6 +13,7 @@ from bot.desk.findings import Finding, Like, Measure, Unusual
 from bot.desk.model import Answer, Grant, Incident, Key, Notice, NoticeKind
 from bot.desk.states import GrantState
 from bot.desk.unusual import ModelDay
+from storage import statements
 from storage.due import DueStatements
 from storage.rows import plain, table
 from storage.tables import IncidentRow, UsageRow
@@ -73,8 +74,8 @@ class IncidentStatements(DueStatements):
 
     def incidents_of(self, team: str, grant_id: str, limit: int) -> Sequence[Incident]:
         """The grant's, newest first."""
-        query = select(_ROWS).where(_ROWS.c.team == team, _ROWS.c.grant_id == grant_id)
-        rows = self._db.execute(query.order_by(_ROWS.c.opened_at.desc(), _ROWS.c.id).limit(limit))
+        query = statements.many(_ROWS, "team", "grant_id", order=("-opened_at", "id"))
+        rows = self._db.execute(query, {"team": team, "grant_id": grant_id, "limit": limit})
         return [_incident(row) for row in rows.mappings()]
 
     def open_incidents(self, team: str, limit: int, *, holder: str | None = None) -> Sequence[Incident]:

@@ -4,26 +4,38 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import case, delete, insert, literal, select, update
+from sqlalchemy import case, select, update
 
 from bot.desk.audit import Act, Entry, Head, chained
 from bot.desk.errors import Superseded
 from bot.desk.model import AccessRequest, Decision, Deposit, Grant, Key, Link, Notice
 from bot.desk.ports import Moving
 from bot.desk.states import MOVES, GrantState, KeyState, LinkState, RequestState
-from storage import due
+from storage import due, statements
 from storage.digests import DigestStatements
 from storage.incidents import IncidentStatements
 from storage.rows import Thing, plain, table, to_domain, to_row
-from storage.tables import AuditEntryRow, AuditHeadRow, DeliveryRow, LessonRow, UtcTime
+from storage.statements import its
+from storage.tables import AuditEntryRow, AuditHeadRow, DeliveryRow, LessonRow
+
+_NOTICES, _GRANTS = table(Notice), table(Grant)
+_ENTRIES, _HEADS, _LESSONS = (cast(Any, row).__table__ for row in (AuditEntryRow, AuditHeadRow, LessonRow))
+
+# One that is behind already is due, put off, or being shown now. Taking its lease away would post it twice; it becomes due
+# again when that showing is written down.
+_REDRAWN = statements.changed(_NOTICES, "team", "about").values(
+    wanted=_NOTICES.c.wanted + 1,
+    due_at=case((_NOTICES.c.shown >= _NOTICES.c.wanted, statements.NOW), else_=_NOTICES.c.due_at),
+)
+_HELD = (
+    statements.one(_GRANTS, "team", "holder")
+    .order_by(case((_GRANTS.c.state == GrantState.ENDED.value, 1), else_=0), _GRANTS.c.created_at.desc(), _GRANTS.c.id)
+    .limit(statements.LIMIT)
+)
 
 
 class SqlTransaction(DigestStatements, IncidentStatements):
-    """One transaction; implements `bot.desk.ports.Transaction`.
-
-    Values stand beside a statement, not in it: SQLAlchemy then knows the statement again without looking at each of
-    them, which spares a write a third of its time.
-    """
+    """One transaction; implements `bot.desk.ports.Transaction`."""
 
     # ---- writing
 
@@ -33,7 +45,7 @@ class SqlTransaction(DigestStatements, IncidentStatements):
 
     def add(self, thing: AccessRequest | Decision | Deposit | Grant | Key | Link | Notice) -> None:
         """Stores a new row."""
-        self._db.execute(insert(table(type(thing))), to_row(thing))
+        self._db.execute(statements.new(table(type(thing))), to_row(thing))
 
     def move(
         self, thing: Moving, to: RequestState | GrantState | KeyState | LinkState | None = None, **changes: Any
@@ -43,13 +55,8 @@ class SqlTransaction(DigestStatements, IncidentStatements):
             raise ValueError(f"no move leads from {thing.state!r} to {to!r}")
         rows = table(type(thing))
         values = {name: plain(value) for name, value in {**changes, "state": to or thing.state}.items()}
-        moved = self._db.execute(
-            update(rows)
-            .where(rows.c.team == thing.team, rows.c.id == thing.id, rows.c.state == thing.state.value)
-            .returning(*rows.c),
-            values,
-        ).mappings()
-        row = moved.first()
+        this = its(team=thing.team, id=thing.id, state=thing.state.value)
+        row = self._db.execute(statements.moved(rows, "team", "id", "state"), {**values, **this}).mappings().first()
         if row is None:
             found = self._db.execute(
                 select(rows.c.state).where(rows.c.team == thing.team, rows.c.id == thing.id)
@@ -68,13 +75,12 @@ class SqlTransaction(DigestStatements, IncidentStatements):
 
     def record(self, *, team: str, at: datetime, actor: str, act: Act, subject: str, **detail: Any) -> Entry:
         """Appends to the chain."""
-        heads = cast(Any, AuditHeadRow).__table__
-        row = self._db.execute(select(heads.c.size, heads.c.leaf).where(heads.c.team == team)).first()
+        row = self._db.execute(statements.one(_HEADS, "team"), {"team": team}).first()
         head = Head(row.size, row.leaf) if row else None
         written = {name: plain(value) for name, value in detail.items()}
         entry = chained(head, team=team, at=at, actor=actor, act=act, subject=subject, detail=written)
         self._db.execute(
-            insert(cast(Any, AuditEntryRow).__table__),
+            statements.new(_ENTRIES),
             {
                 "team": entry.team,
                 "index": entry.index,
@@ -89,15 +95,14 @@ class SqlTransaction(DigestStatements, IncidentStatements):
         )
         now: dict[str, Any] = {"size": entry.index + 1, "leaf": entry.leaf}
         if row:
-            self._db.execute(update(heads).where(heads.c.team == team), now)
+            self._db.execute(statements.changed(_HEADS, "team"), {**now, **its(team=team)})
         else:
-            self._db.execute(insert(heads), {"team": team, **now})
+            self._db.execute(statements.new(_HEADS), {"team": team, **now})
         return entry
 
     def destroy_deposit(self, team: str, key_id: str) -> None:
         """The deposited value is gone."""
-        rows = table(Deposit)
-        self._db.execute(delete(rows).where(rows.c.team == team, rows.c.key_id == key_id))
+        self._db.execute(statements.gone(table(Deposit), "team", "key_id"), {"team": team, "key_id": key_id})
 
     def rewrap(self, deposit: Deposit, *, sealed: bytes, kek: str) -> bool:
         """Replaces the wrapping, guarded by the KEK that it had."""
@@ -107,133 +112,108 @@ class SqlTransaction(DigestStatements, IncidentStatements):
 
     def shown(self, notice: Notice, *, channel: str | None, ts: str | None) -> None:
         """The recipient sees version `notice.wanted`; one wanted meanwhile is due now."""
-        rows = table(Notice)
-        self._db.execute(
-            update(rows)
-            .where(rows.c.team == notice.team, rows.c.id == notice.id)
-            # The lease pushed `due_at` into the future; what changed since then must not wait for it.
-            .values(shown=notice.wanted, channel=channel, ts=ts, attempts=0, due_at=notice.due_at)
-        )
+        # The lease pushed `due_at` into the future; what changed since then must not wait for it.
+        values = {"shown": notice.wanted, "channel": channel, "ts": ts, "attempts": 0, "due_at": notice.due_at}
+        self._change(notice, values)
 
     def put_off(self, notice: Notice, until: datetime) -> None:
         """Due again then, and one attempt older."""
-        rows = table(Notice)
-        self._db.execute(
-            update(rows)
-            .where(rows.c.team == notice.team, rows.c.id == notice.id)
-            .values(due_at=until, attempts=notice.attempts + 1)
-        )
+        self._change(notice, {"due_at": until, "attempts": notice.attempts + 1})
+
+    def _change(self, notice: Notice, values: dict[str, Any]) -> None:
+        self._db.execute(statements.changed(_NOTICES, "team", "id"), {**values, **its(team=notice.team, id=notice.id)})
 
     def redraw(self, team: str, about: str, now: datetime) -> None:
         """Every notice about this request is to be shown anew."""
-        rows = table(Notice)
-        self._db.execute(
-            update(rows)
-            .where(rows.c.team == team, rows.c.about == about)
-            # One that is behind already is due, put off, or being shown now. Taking its lease away would post it twice;
-            # it becomes due again when that showing is written down.
-            .values(
-                wanted=rows.c.wanted + 1,
-                due_at=case((rows.c.shown >= rows.c.wanted, literal(now, UtcTime())), else_=rows.c.due_at),
-            )
-        )
+        self._db.execute(_REDRAWN, {"now": now, **its(team=team, about=about)})
 
     def lesson(self, team: str, member: str) -> datetime | None:
         """When this member last acknowledged how to keep a key safe, or None."""
-        rows = cast(Any, LessonRow).__table__
-        at: datetime | None = self._db.execute(
-            select(rows.c.at).where(rows.c.team == team, rows.c.member == member)
-        ).scalar()
-        return at
+        row = self._db.execute(statements.one(_LESSONS, "team", "member"), {"team": team, "member": member}).first()
+        return row.at if row else None
 
     def learn(self, team: str, member: str, at: datetime) -> None:
         """This member does so now."""
-        rows = cast(Any, LessonRow).__table__
-        self._db.execute(delete(rows).where(rows.c.team == team, rows.c.member == member))
-        self._db.execute(insert(rows), {"team": team, "member": member, "at": at})
+        this = {"team": team, "member": member}
+        self._db.execute(statements.gone(_LESSONS, "team", "member"), this)
+        self._db.execute(statements.new(_LESSONS), {**this, "at": at})
 
     def lease_keys(self, now: datetime, until: datetime, limit: int) -> Sequence[Key]:
         """Keys to revoke, disable or enable that are due, now leased."""
-        return self._lease(Key, due.keys_to_act_on(now), until, limit)
+        return self._lease(Key, due.keys_to_act_on, now, until, limit)
 
     def lease_invitations(self, now: datetime, until: datetime, limit: int) -> Sequence[Grant]:
         """Grants whose invitation is to be sent or withdrawn and due, now leased."""
-        return self._lease(Grant, due.invitations(now), until, limit)
+        return self._lease(Grant, due.invitations, now, until, limit)
 
     def lease_notices(self, now: datetime, until: datetime, limit: int) -> Sequence[Notice]:
         """Notices behind what they should show that are due, now leased."""
-        return self._lease(Notice, due.notices(now), until, limit)
+        return self._lease(Notice, due.notices, now, until, limit)
 
-    def _lease(self, kind: type[Thing], when: tuple[Any, ...], until: datetime, limit: int) -> list[Thing]:
+    def _lease(
+        self, kind: type[Thing], when: statements.Conditions, now: datetime, until: datetime, limit: int
+    ) -> list[Thing]:
         rows = table(kind)
-        query = select(rows).where(*when).order_by(rows.c.due_at).limit(limit)
-        found = [to_domain(kind, row) for row in self._db.execute(query).mappings()]
-        for thing in found:
-            row = cast(Any, thing)
-            self._db.execute(update(rows).where(rows.c.team == row.team, rows.c.id == row.id).values(due_at=until))
+        found = self._all(kind, statements.leased(rows, when), now=now, limit=limit)
+        if found:
+            these = [{"due_at": until, **its(team=row.team, id=row.id)} for row in cast(Any, found)]
+            self._db.execute(statements.changed(rows, "team", "id"), these)
         return found
 
     # ---- looking
 
-    def _one(self, kind: type[Thing], *where: Any) -> Thing | None:
-        row = self._db.execute(select(table(kind)).where(*where)).mappings().first()
+    def _one(self, kind: type[Thing], **these: Any) -> Thing | None:
+        row = self._db.execute(statements.one(table(kind), *these), these).mappings().first()
         return to_domain(kind, row) if row else None
 
+    def _by(self, kind: type[Thing], *order: str, limit: int, **these: Any) -> list[Thing]:
+        return self._all(kind, statements.many(table(kind), *these, order=order), **these, limit=limit)
+
     def _many(self, kind: type[Thing], *where: Any, order: Sequence[Any], limit: int) -> list[Thing]:
-        query = select(table(kind)).where(*where).order_by(*order).limit(limit)
-        return [to_domain(kind, row) for row in self._db.execute(query).mappings()]
+        return self._all(kind, select(table(kind)).where(*where).order_by(*order).limit(limit))
+
+    def _all(self, kind: type[Thing], query: Any, **told: Any) -> list[Thing]:
+        return [to_domain(kind, row) for row in self._db.execute(query, told).mappings()]
 
     def request(self, team: str, request_id: str) -> AccessRequest | None:
         """The team's request, or None."""
-        rows = table(AccessRequest)
-        return self._one(AccessRequest, rows.c.team == team, rows.c.id == request_id)
+        return self._one(AccessRequest, team=team, id=request_id)
 
     def request_from(self, team: str, origin: str) -> AccessRequest | None:
         """The request that this form made, or None."""
-        rows = table(AccessRequest)
-        return self._one(AccessRequest, rows.c.team == team, rows.c.origin == origin)
+        return self._one(AccessRequest, team=team, origin=origin)
 
     def extension_of(self, team: str, grant_id: str) -> AccessRequest | None:
         """The newest request that asks to extend this grant, or None."""
-        rows = table(AccessRequest)
-        these = (rows.c.team == team, rows.c.extends == grant_id)
-        order = [rows.c.created_at.desc(), rows.c.id]
-        return next(iter(self._many(AccessRequest, *these, order=order, limit=1)), None)
+        return next(iter(self._by(AccessRequest, "-created_at", "id", limit=1, team=team, extends=grant_id)), None)
 
     def decision(self, team: str, request_id: str) -> Decision | None:
         """What was decided, or None."""
-        rows = table(Decision)
-        return self._one(Decision, rows.c.team == team, rows.c.request_id == request_id)
+        return self._one(Decision, team=team, request_id=request_id)
 
     def grant(self, team: str, grant_id: str) -> Grant | None:
         """The team's grant, or None."""
-        rows = table(Grant)
-        return self._one(Grant, rows.c.team == team, rows.c.id == grant_id)
+        return self._one(Grant, team=team, id=grant_id)
 
     def grant_of(self, team: str, request_id: str) -> Grant | None:
         """The grant that came of a request, or None."""
-        rows = table(Grant)
-        return self._one(Grant, rows.c.team == team, rows.c.request_id == request_id)
+        return self._one(Grant, team=team, request_id=request_id)
 
     def key(self, team: str, key_id: str) -> Key | None:
         """The team's key, or None."""
-        rows = table(Key)
-        return self._one(Key, rows.c.team == team, rows.c.id == key_id)
+        return self._one(Key, team=team, id=key_id)
 
     def link(self, link_id: str) -> Link | None:
         """By id alone: the URL names no team."""
-        return self._one(Link, table(Link).c.id == link_id)
+        return self._one(Link, id=link_id)
 
     def link_of(self, team: str, key_id: str) -> Link | None:
         """The newest link that delivers a key, or None."""
-        rows = table(Link)
-        these = (rows.c.team == team, rows.c.key_id == key_id)
-        return next(iter(self._many(Link, *these, order=[rows.c.created_at.desc(), rows.c.id], limit=1)), None)
+        return next(iter(self._by(Link, "-created_at", "id", limit=1, team=team, key_id=key_id)), None)
 
     def deposit(self, team: str, key_id: str) -> Deposit | None:
         """The value that rests for this key, sealed, or None."""
-        rows = table(Deposit)
-        return self._one(Deposit, rows.c.team == team, rows.c.key_id == key_id)
+        return self._one(Deposit, team=team, key_id=key_id)
 
     def deposits_beside(self, keks: Collection[str], limit: int) -> Sequence[Deposit]:
         """Those of all teams that none of these KEKs wraps."""
@@ -242,22 +222,16 @@ class SqlTransaction(DigestStatements, IncidentStatements):
 
     def requests_of(self, team: str, requester: str, limit: int) -> Sequence[AccessRequest]:
         """The requester's, newest first."""
-        rows = table(AccessRequest)
-        mine = (rows.c.team == team, rows.c.requester == requester)
-        return self._many(AccessRequest, *mine, order=[rows.c.created_at.desc(), rows.c.id], limit=limit)
+        return self._by(AccessRequest, "-created_at", "id", limit=limit, team=team, requester=requester)
 
     def pending(self, team: str, limit: int) -> Sequence[AccessRequest]:
         """All pending requests of the team, oldest first."""
-        rows = table(AccessRequest)
-        these = (rows.c.team == team, rows.c.state == RequestState.PENDING.value)
-        return self._many(AccessRequest, *these, order=[rows.c.created_at, rows.c.id], limit=limit)
+        state = RequestState.PENDING.value
+        return self._by(AccessRequest, "created_at", "id", limit=limit, team=team, state=state)
 
     def grants_of(self, team: str, holder: str, limit: int) -> Sequence[Grant]:
         """The holder's, those not over first, then newest first."""
-        rows = table(Grant)
-        over = case((rows.c.state == GrantState.ENDED.value, 1), else_=0)
-        mine = (rows.c.team == team, rows.c.holder == holder)
-        return self._many(Grant, *mine, order=[over, rows.c.created_at.desc(), rows.c.id], limit=limit)
+        return self._all(Grant, _HELD, team=team, holder=holder, limit=limit)
 
     def living_grants_of(self, team: str, holder: str, limit: int) -> Sequence[Grant]:
         """The holder's that are neither ending nor ended, nor offered to others since they left; oldest first."""
@@ -269,21 +243,16 @@ class SqlTransaction(DigestStatements, IncidentStatements):
 
     def pending_of(self, team: str, requester: str, limit: int) -> Sequence[AccessRequest]:
         """The requester's that nobody decided on, oldest first."""
-        rows = table(AccessRequest)
-        these = (rows.c.team == team, rows.c.requester == requester, rows.c.state == RequestState.PENDING.value)
-        return self._many(AccessRequest, *these, order=[rows.c.created_at, rows.c.id], limit=limit)
+        mine = {"team": team, "requester": requester, "state": RequestState.PENDING.value}
+        return self._by(AccessRequest, "created_at", "id", limit=limit, **mine)
 
     def keys_of(self, team: str, grant_id: str) -> Sequence[Key]:
         """Every key the grant ever had, oldest first."""
-        rows = table(Key)
-        these = (rows.c.team == team, rows.c.grant_id == grant_id)
-        return self._many(Key, *these, order=[rows.c.intended_at, rows.c.id], limit=1000)
+        return self._by(Key, "intended_at", "id", limit=1000, team=team, grant_id=grant_id)
 
     def keys_metered(self, team: str, provider: str, meter: str) -> Sequence[Key]:
         """Those whose usage is reported under this id."""
-        rows = table(Key)
-        these = (rows.c.team == team, rows.c.provider == provider, rows.c.meter == meter)
-        return self._many(Key, *these, order=[rows.c.intended_at, rows.c.id], limit=1000)
+        return self._by(Key, "intended_at", "id", limit=1000, team=team, provider=provider, meter=meter)
 
     def stalled_mints(self, intended_before: datetime, limit: int) -> Sequence[Key]:
         """Minting since before then."""

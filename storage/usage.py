@@ -6,7 +6,7 @@ from dataclasses import fields
 from datetime import date, datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import Connection, case, delete, func, insert, select, tuple_, update
+from sqlalchemy import Connection, bindparam, case, delete, func, insert, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import RowMapping
 from sqlmodel import SQLModel
@@ -15,6 +15,7 @@ from bot.desk.errors import Superseded
 from bot.desk.model import DayUse, Grant, HourUse, Key, Outsiders, Round, RoundKind, Spending
 from bot.desk.offer import Basis, Usage
 from bot.desk.states import GrantState, KeyState
+from storage import statements
 from storage.rows import plain, table, to_domain
 from storage.tables import OutsiderRow, RoundRow, UsageHourRow, UsageRow
 
@@ -29,6 +30,25 @@ def _table(row: type[SQLModel]) -> Any:
 
 def _round(row: RowMapping) -> Round:
     return Round(**{**dict(row), "kind": RoundKind(row["kind"])})
+
+
+def _estimated(rows: Any) -> Any:
+    return func.max(case((rows.c.basis == Basis.BILLED.value, 0), else_=1)).label("estimated")
+
+
+_KEYS, _USED = table(Key), _table(UsageRow)
+_BY_GRANT = (
+    _USED.c.team == bindparam("team"),
+    _USED.c.key_id.in_(
+        select(_KEYS.c.id).where(_KEYS.c.team == bindparam("team"), _KEYS.c.grant_id == bindparam("grant_id"))
+    ),
+)
+_LAST_DAY = select(func.max(_USED.c.day)).where(*_BY_GRANT)
+_SPENT_SINCE = select(
+    *(func.sum(_USED.c[name]).label(name) for name in FIGURES),
+    func.max(_USED.c.as_of).label("as_of"),
+    _estimated(_USED),
+).where(*_BY_GRANT, _USED.c.day >= bindparam("since"))
 
 
 class UsageStatements:
@@ -236,21 +256,12 @@ class UsageStatements:
 
     def spending(self, team: str, grant_id: str) -> Spending | None:
         """What the grant's keys used in the last month in which they used anything; None where they never did."""
-        keys, rows = table(Key), _table(UsageRow)
-        its = select(keys.c.id).where(keys.c.team == team, keys.c.grant_id == grant_id)
-        mine = (rows.c.team == team, rows.c.key_id.in_(its))
-        last: date | None = self._db.execute(select(func.max(rows.c.day)).where(*mine)).scalar()
+        these = {"team": team, "grant_id": grant_id}
+        last: date | None = self._db.execute(_LAST_DAY, these).scalar()
         if last is None:
             return None
         month = last.replace(day=1)
-        row = self._db.execute(
-            select(
-                *(func.sum(rows.c[name]).label(name) for name in FIGURES),
-                func.max(rows.c.as_of).label("as_of"),
-                _estimated(rows),
-            ).where(*mine, rows.c.day >= month)
-        ).mappings()
-        found = row.one()
+        found = self._db.execute(_SPENT_SINCE, {**these, "since": month}).mappings().one()
         return Spending(
             month=month,
             last_day=last,
@@ -348,9 +359,4 @@ class UsageStatements:
     def _insert_new(self, row: type[SQLModel], **values: Any) -> bool:
         """Inserts unless it is there; whether it was inserted."""
         rows = _table(row)
-        new = self._dialect.insert(rows).on_conflict_do_nothing().returning(rows.c.team)
-        return self._db.execute(new, values).first() is not None
-
-
-def _estimated(rows: Any) -> Any:
-    return func.max(case((rows.c.basis == Basis.BILLED.value, 0), else_=1)).label("estimated")
+        return self._db.execute(statements.new_unless_there(rows, self._dialect.insert), values).first() is not None

@@ -394,7 +394,7 @@ class Requests:
                 queue.append(request)
 
         def tell_queue(tx: Transaction) -> tuple[Story, ...]:
-            """Of those that are shown alone: a story is four queries. One decided meanwhile is no longer waiting."""
+            """Of those that are shown alone. One decided meanwhile is no longer waiting."""
             stories = (tell(tx, actor.team, request.id, self._providers) for request in queue)
             return tuple(story for story in stories if story.request.state is RequestState.PENDING)
 
@@ -542,7 +542,9 @@ def tell(tx: Transaction, team: str, request_id: str, providers: Providers) -> S
     request = tx.request(team, request_id)
     if request is None:
         raise NotThere("There is no such request here.")
-    grant = tx.grant_of(team, request_id)
+    # What nobody decided on has neither: many of those are told at a time, in the Homes of approvers.
+    decided = request.state in (RequestState.APPROVED, RequestState.DENIED)
+    grant = tx.grant_of(team, request_id) if decided else None
     keys = {key.id: key for key in tx.keys_of(team, grant.id)} if grant and grant.key_id else {}
     key = keys.pop(grant.key_id, None) if grant and grant.key_id else None
     coming = keys.get(grant.next_key_id) if grant and grant.next_key_id else None
@@ -556,7 +558,7 @@ def tell(tx: Transaction, team: str, request_id: str, providers: Providers) -> S
     unknown = key is not None and key.mint_ended and not key.handle and not _can(provider, Ability.LIST)
     return Story(
         request=request,
-        decision=tx.decision(team, request_id),
+        decision=tx.decision(team, request_id) if decided else None,
         grant=grant,
         key=key,
         others=tuple(one for one in keys.values() if one.state not in (KeyState.REVOKED, KeyState.VOID)),

@@ -7,9 +7,10 @@ safe to run twice, to skip, and to run in several processes at once.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
@@ -22,7 +23,7 @@ from bot.desk.grants import Grants
 from bot.desk.installation import Installation
 from bot.desk.invitations import Invitations
 from bot.desk.mailing import Mailing
-from bot.desk.model import Actor, Cause, Grant, Key, Link, Notice, NoticeKind
+from bot.desk.model import Actor, Cause, Grant, Key, Link, Notice, NoticeKind, Story
 from bot.desk.ports import Clock, Notifier, Random, Store, Transaction
 from bot.desk.providers import Providers
 from bot.desk.requests import Requests, new_notice
@@ -39,6 +40,7 @@ from bot.desk.week import Subscription
 log = logging.getLogger(__name__)
 
 Item = TypeVar("Item", Grant, Key, Notice, Subscription)
+Ended = TypeVar("Ended")
 
 STALLED_AFTER = timedelta(minutes=2)  # a mint still open then has lost its process; above any mint's patience
 BATCH = 100
@@ -48,6 +50,16 @@ LONGEST_PASS = timedelta(
     minutes=4
 )  # of digests: a sweep of which nothing is heard for five passes for one that stands still
 PATIENCE = timedelta(seconds=90)  # with one message, Slack's rate limits waited out; below the lease
+
+
+@dataclass(frozen=True, slots=True)
+class _Showing:
+    """How the showing of a notice ended: where it stands, or when it is tried again."""
+
+    notice: Notice
+    channel: str | None
+    ts: str | None
+    again_at: datetime | None = None
 
 
 class Watch:
@@ -224,7 +236,7 @@ class Watch:
 
         if not self._installation.silent:
             await self._mailing.prepare()
-            await self._each(lease, self._mailing.send)
+            await self._each(lease, partial(map, self._mailing.send))
 
     async def _settle(self, act: Callable[[Transaction], None]) -> None:
         handling(1)
@@ -278,7 +290,7 @@ class Watch:
         def lease(room: int, tx: Transaction) -> Sequence[Key]:
             return tx.lease_keys(self._clock(), self._clock() + LEASE, room)
 
-        await self._each(lease, self._retire)
+        await self._each(lease, partial(map, self._retire))
 
     async def _retire(self, key: Key) -> None:
         try:
@@ -295,7 +307,7 @@ class Watch:
         def lease(room: int, tx: Transaction) -> Sequence[Grant]:
             return tx.lease_invitations(self._clock(), self._clock() + LEASE, room)
 
-        await self._each(lease, self._invite)
+        await self._each(lease, partial(map, self._invite))
 
     async def _invite(self, grant: Grant) -> None:
         try:
@@ -313,71 +325,83 @@ class Watch:
                 return ()
             return tx.lease_notices(self._clock(), self._clock() + LEASE, room)
 
-        await self._each(lease, self._show)
+        def show(notices: Sequence[Notice]) -> Iterable[Coroutine[Any, Any, _Showing]]:
+            # What is leased together is often about one request. It is read after the lease, once for all of them.
+            stories = {
+                about: asyncio.create_task(self._requests.story(*about))
+                for about in dict.fromkeys((notice.team, notice.about) for notice in notices)
+            }
+            return [self._show(notice, stories[notice.team, notice.about]) for notice in notices]
+
+        await self._each(lease, show, self._keep)
 
     async def _each(
         self,
         lease: Callable[[int, Transaction], Sequence[Item]],
-        handle: Callable[[Item], Coroutine[Any, Any, None]],
+        handle: Callable[[Sequence[Item]], Iterable[Coroutine[Any, Any, Ended]]],
+        keep: Callable[[Sequence[Ended]], Awaitable[None]] | None = None,
     ) -> None:
-        """Handles all that is due, `AT_ONCE` at a time. No more than those are leased, so a crash holds up few."""
-        under_way: set[asyncio.Task[None]] = set()
+        """Handles all that is due, `AT_ONCE` at a time. No more than those are leased, so a crash holds up few.
+
+        `keep` is told of those that ended meanwhile, all together.
+        """
+        under_way: set[asyncio.Task[Ended]] = set()
         try:
             while not self._stopping:
                 items = await self._store.write(partial(lease, AT_ONCE - len(under_way)))
                 handling(len(items))
-                under_way |= {asyncio.create_task(handle(item)) for item in items}
+                under_way |= {asyncio.create_task(handling_one) for handling_one in handle(items)}
                 if not under_way:
                     return
-                _, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+                ended, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+                if keep:
+                    await keep([task.result() for task in ended])
         except asyncio.CancelledError:
             for task in under_way:
                 task.cancel()
             raise
         finally:
-            await asyncio.gather(*under_way, return_exceptions=True)
+            rest = await asyncio.gather(*under_way, return_exceptions=True)
+            if keep:
+                await keep([one for one in rest if not isinstance(one, BaseException)])
 
-    async def _show(self, notice: Notice) -> None:
+    async def _keep(self, shown: Sequence[_Showing]) -> None:
+        """Writes down what was shown since the last time: a message that took a moment longer waits for no commit of its own."""
+        if not shown:
+            return
         try:
-            shown = await self._shown(notice)
-            await self._store.write(shown)
+            await self._store.write(partial(self._write_down, shown))
         except Exception as error:
-            log.exception("notice %s (%s) may be shown and is not written down", notice.id, notice.kind)
+            log.exception("%s may be shown and are not written down", ", ".join(one.notice.id for one in shown))
             failed(error)
 
-    async def _shown(self, notice: Notice) -> Callable[[Transaction], None]:
-        """Shows the notice; what there is to write down of it."""
+    def _write_down(self, shown: Sequence[_Showing], tx: Transaction) -> None:
+        for one in shown:
+            if one.again_at is not None:
+                tx.put_off(one.notice, one.again_at)
+            else:
+                tx.shown(one.notice, channel=one.channel, ts=one.ts)
+
+    async def _show(self, notice: Notice, told: Awaitable[Story]) -> _Showing:
         try:
-            story = await self._requests.story(notice.team, notice.about)
+            story = await told
             async with asyncio.timeout(PATIENCE.total_seconds()):
                 channel, ts = await self._notifier.show(notice, story)
         except (Undeliverable, NotThere) as error:
             log.warning("notice %s (%s) cannot be delivered: %s", notice.id, notice.kind, error)
-
-            def give_up(tx: Transaction) -> None:
-                tx.shown(notice, channel=notice.channel, ts=notice.ts)
-
-            return give_up
+            return _Showing(notice, notice.channel, notice.ts)
         except Exception as error:
             # Slack is down, or something of ours is wrong: keep the notice, try later and later.
             known = isinstance(error, Unavailable | TimeoutError)
             log.warning("notice %s (%s) is tried again: %s", notice.id, notice.kind, error, exc_info=not known)
             if not known:
                 failed(error)
-            until = self._clock() + wait_before(notice.attempts)
-
-            def put_off(tx: Transaction) -> None:
-                tx.put_off(notice, until)
-
-            return put_off
-        if notice.recipient[0] in "UW":
+            again_at = self._clock() + wait_before(notice.attempts)
+            return _Showing(notice, notice.channel, notice.ts, again_at)
+        if notice.recipient[0] in "UW" and _changes_home(notice, story):
             self._stale_homes.add(Actor(notice.team, notice.recipient))
             self._home_ear.set()
-
-        def done(tx: Transaction) -> None:
-            tx.shown(notice, channel=channel, ts=ts)
-
-        return done
+        return _Showing(notice, channel, ts)
 
     async def redraw(self) -> None:
         """Draws the Homes of those whom notices went to. A crash loses that: opening a Home draws it anew."""
@@ -394,3 +418,14 @@ class Watch:
             log.warning("the Home of %s was not redrawn: %s", actor.id, error)
         except Exception:
             log.exception("the Home of %s was not redrawn; opening it draws it anew", actor.id)
+
+
+def _changes_home(notice: Notice, story: Story) -> bool:
+    """Whether the recipient's Home may look different since the notice was last shown.
+
+    What waits for a decision stands in the Homes of those who are asked, and how the key fares afterwards does not.
+    """
+    if notice.kind not in (NoticeKind.APPROVAL, NoticeKind.REMINDER) or story.decision is None:
+        return True
+    # One that fell behind by the decision, or before it, was not shown since. When one that was put off did, it does not say.
+    return notice.due_at <= story.decision.at or notice.attempts > 0 or not notice.shown

@@ -21,6 +21,9 @@ class SlackNotifier:
         self._client = client
         self._team = team
         self._digests = DigestPost(client=client)
+        self._direct: dict[
+            str, str
+        ] = {}  # the conversation with each member: Slack opens the same one, however often it is asked
 
     async def show(self, notice: Notice, story: Story) -> tuple[str, str]:
         """Posts the notice, or brings the posted one up to date; returns where it stands."""
@@ -37,10 +40,7 @@ class SlackNotifier:
         return await self._post(notice.recipient, message)
 
     async def _post(self, recipient: str, message: views.Message) -> tuple[str, str]:
-        channel = recipient
-        if channel[0] in "UW":
-            opened = await _reaching(self._client.conversations_open(users=channel))
-            channel = str(opened["channel"]["id"])
+        channel = recipient if recipient[0] not in "UW" else await self._conversation(recipient)
         posted = await _reaching(
             self._client.chat_postMessage(
                 channel=channel,
@@ -51,6 +51,12 @@ class SlackNotifier:
             )
         )
         return str(posted["channel"]), str(posted["ts"])
+
+    async def _conversation(self, member: str) -> str:
+        if member not in self._direct:
+            opened = await _reaching(self._client.conversations_open(users=member))
+            self._direct[member] = str(opened["channel"]["id"])
+        return self._direct[member]
 
     async def send_digest(self, digest: Digest, *, again: bool) -> None:
         """Posts a digest to its member, unless it stands there already; see `DigestPost`."""

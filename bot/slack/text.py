@@ -28,7 +28,7 @@ def plain(text: str, most: int) -> str:
 def escaped(text: str, most: int) -> str:
     """For mrkdwn: nothing in it can mention anybody or make a link. At most `most` characters, escapes counted."""
     cleaned = clean(text).strip()
-    whole = "".join(_ESCAPES.get(char, char) for char in cleaned)
+    whole = cleaned.translate(_ESCAPED)
     if len(whole) <= most:
         return whole
     kept, room = [], most - 1
@@ -87,4 +87,5 @@ def cost(micros: int) -> str:
 
 
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_ESCAPED = str.maketrans(_ESCAPES)
 _MARKS = {ord("*"): "∗", ord("`"): "ˋ"}

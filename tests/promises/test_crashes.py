@@ -693,7 +693,7 @@ MINT_KEY, REVOKE = "OpenAI._create_key: POST 1", "OpenAI.revoke: DELETE"
 LEASE_KEYS, LEASE_NOTICES = "Watch.retire.lease", "Watch.deliver.lease"
 FOUND, WRITE_DOWN = "Revoking._found", "Revoking.carry_out.write_down"
 KEEP_ROUND = "Lease.write.both"
-POST, SHOWN = "chat.postMessage", "Watch._shown.done"
+POST, SHOWN = "chat.postMessage", "Watch._write_down"
 
 STORIES = (
     Story("open the form", ("views.open",), Way.wait, Way.ask, Way.ask),
@@ -800,10 +800,10 @@ STORIES = (
         Way.revoke,
         end="over",
     ),
-    Story("Slack fails", ("Watch._shown.put_off",), and_fault(Way.wait, "slack", POST, status=500), Way.ask, Way.ask),
+    Story("Slack fails", (SHOWN,), and_fault(Way.wait, "slack", POST, status=500), Way.ask, Way.ask),
     Story(
         "Slack refuses a message",
-        ("Watch._shown.give_up",),
+        (SHOWN,),
         Way.wait,
         asked_where_the_channel_is_closed,
         channel_opened,

@@ -378,11 +378,12 @@ class Requests:
             return Home(actor.id, unwelcome=because)
 
         def look(tx: Transaction) -> tuple[tuple[Story, ...], Sequence[AccessRequest]]:
-            mine = tx.requests_of(actor.team, actor.id, SHOWN_AT_MOST)
+            mine = {request.id: request for request in tx.requests_of(actor.team, actor.id, SHOWN_AT_MOST)}
             # A grant may outlive twenty later requests, and its holder must still find its buttons.
-            held = [grant.request_id for grant in tx.grants_of(actor.team, actor.id, SHOWN_AT_MOST)]
-            wanted = dict.fromkeys([*(request.id for request in mine), *held])
-            stories = tuple(tell(tx, actor.team, request_id, self._providers) for request_id in wanted)
+            for grant in tx.grants_of(actor.team, actor.id, SHOWN_AT_MOST):
+                if grant.request_id not in mine and (request := tx.request(actor.team, grant.request_id)):
+                    mine[request.id] = request
+            stories = tuple(story_of(tx, request, self._providers) for request in mine.values())
             return stories, tx.pending(actor.team, PENDING_AT_MOST)
 
         mine, pending = await self._store.read(look)
@@ -394,9 +395,8 @@ class Requests:
                 queue.append(request)
 
         def tell_queue(tx: Transaction) -> tuple[Story, ...]:
-            """Of those that are shown alone. One decided meanwhile is no longer waiting."""
-            stories = (tell(tx, actor.team, request.id, self._providers) for request in queue)
-            return tuple(story for story in stories if story.request.state is RequestState.PENDING)
+            """Of those that are shown alone. One decided meanwhile goes when its card does: that draws the Home anew."""
+            return tuple(story_of(tx, request, self._providers) for request in queue)
 
         stories = await self._store.read(tell_queue) if queue else ()
         overview = await self._overview.of(actor)
@@ -542,6 +542,12 @@ def tell(tx: Transaction, team: str, request_id: str, providers: Providers) -> S
     request = tx.request(team, request_id)
     if request is None:
         raise NotThere("There is no such request here.")
+    return story_of(tx, request, providers)
+
+
+def story_of(tx: Transaction, request: AccessRequest, providers: Providers) -> Story:
+    """The same, of a request that was just read."""
+    team, request_id = request.team, request.id
     # What nobody decided on has neither: many of those are told at a time, in the Homes of approvers.
     decided = request.state in (RequestState.APPROVED, RequestState.DENIED)
     grant = tx.grant_of(team, request_id) if decided else None

@@ -7,6 +7,7 @@ safe to run twice, to skip, and to run in several processes at once.
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -54,12 +55,13 @@ PATIENCE = timedelta(seconds=90)  # with one message, Slack's rate limits waited
 
 @dataclass(frozen=True, slots=True)
 class _Showing:
-    """How the showing of a notice ended: where it stands, or when it is tried again."""
+    """How the showing of a notice ended: where it stands, or when it is tried again; whether a Home is old by it."""
 
     notice: Notice
     channel: str | None
     ts: str | None
     again_at: datetime | None = None
+    changes_home: bool = False
 
 
 class Watch:
@@ -325,7 +327,12 @@ class Watch:
                 return ()
             return tx.lease_notices(self._clock(), self._clock() + LEASE, room)
 
+        under_way: Counter[Actor] = Counter()
+        old: set[Actor] = set()  # whose Homes are; one is drawn when nothing more to its owner is under way
+
         def show(notices: Sequence[Notice]) -> Iterable[Coroutine[Any, Any, _Showing]]:
+            under_way.update(Actor(notice.team, notice.recipient) for notice in notices)
+            draw({who for who in old if not under_way[who]})
             # What is leased together is often about one request. It is read after the lease, once for all of them.
             stories = {
                 about: asyncio.create_task(self._requests.story(*about))
@@ -333,7 +340,21 @@ class Watch:
             }
             return [self._show(notice, stories[notice.team, notice.about]) for notice in notices]
 
-        await self._each(lease, show, self._keep)
+        async def keep(shown: Sequence[_Showing]) -> None:
+            under_way.subtract(Actor(one.notice.team, one.notice.recipient) for one in shown)
+            old.update(Actor(one.notice.team, one.notice.recipient) for one in shown if one.changes_home)
+            await self._keep(shown)
+
+        def draw(homes: set[Actor]) -> None:
+            if homes:
+                old.difference_update(homes)
+                self._stale_homes |= homes
+                self._home_ear.set()
+
+        try:
+            await self._each(lease, show, keep)
+        finally:
+            draw(set(old))
 
     async def _each(
         self,
@@ -398,10 +419,7 @@ class Watch:
                 failed(error)
             again_at = self._clock() + wait_before(notice.attempts)
             return _Showing(notice, notice.channel, notice.ts, again_at)
-        if notice.recipient[0] in "UW" and _changes_home(notice, story):
-            self._stale_homes.add(Actor(notice.team, notice.recipient))
-            self._home_ear.set()
-        return _Showing(notice, channel, ts)
+        return _Showing(notice, channel, ts, changes_home=_changes_home(notice, story))
 
     async def redraw(self) -> None:
         """Draws the Homes of those whom notices went to. A crash loses that: opening a Home draws it anew."""
@@ -421,10 +439,12 @@ class Watch:
 
 
 def _changes_home(notice: Notice, story: Story) -> bool:
-    """Whether the recipient's Home may look different since the notice was last shown.
+    """Whether the recipient's Home may look different since the notice was last shown. A channel has none.
 
     What waits for a decision stands in the Homes of those who are asked, and how the key fares afterwards does not.
     """
+    if notice.recipient[0] not in "UW":
+        return False
     if notice.kind not in (NoticeKind.APPROVAL, NoticeKind.REMINDER) or story.decision is None:
         return True
     # One that fell behind by the decision, or before it, was not shown since. When one that was put off did, it does not say.

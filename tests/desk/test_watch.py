@@ -1,6 +1,7 @@
 """What time and the world do: sweeps that put right what was left, and messages that are kept current."""
 
 import asyncio
+import os
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -11,6 +12,8 @@ from bot.desk import grants, links, retrying, revoking, watch
 from bot.desk.audit import Act
 from bot.desk.errors import ProviderRateLimited, ProviderTransient, Superseded, Unavailable, Undeliverable
 from bot.desk.model import Cause, NoticeKind, Ruling
+from bot.desk.ports import Transaction
+from bot.desk.requests import new_notice
 from bot.desk.states import GrantState, KeyState, LinkState, RequestState
 from tests.desk.world import ANA, BEN, CARA, DEV, GUEST, LEADS, MINUTE, TEAM, World
 
@@ -280,6 +283,62 @@ async def test_homes_are_redrawn_for_whom_something_changed(world: World) -> Non
     await world.sweep()
     assert world.slack.homes[CARA.id].queue == ()
     assert world.slack.homes[BEN.id].mine[0].request.state is RequestState.DENIED
+
+
+async def test_a_burst_of_messages_to_one_person_draws_their_home_once(world: World) -> None:
+    """Ten to Ben go out eight at a time, one after another, with the bell answered: his Home is drawn after the last."""
+    request = (await world.asked()).request
+    await world.sweep()
+    await world.requests.decide(CARA, request.id, Ruling.APPROVE)
+    world.slack.drawn.clear()
+
+    def to_ben(tx: Transaction) -> None:
+        for _ in range(8):
+            tx.add(new_notice(NoticeKind.OUTCOME, TEAM, request.id, BEN.id, clock=world.clock, random=os.urandom))
+
+    await world.store.write(to_ben)
+    running = asyncio.create_task(world.watch.run())
+    async with asyncio.timeout(10):
+        while await world.store.read(lambda tx: set(world.slack.drawn)) != {ANA.id, BEN.id, CARA.id, DEV.id}:
+            pass
+    world.watch.stop()
+    await running
+    assert len(world.slack.standing(NoticeKind.OUTCOME, BEN)) == 9
+    assert world.slack.drawn == dict.fromkeys((ANA.id, BEN.id, CARA.id, DEV.id), 1)
+    assert world.slack.homes[BEN.id].mine[0].request.state is RequestState.APPROVED
+    assert world.slack.homes[ANA.id].queue == ()
+
+
+async def test_an_approvers_home_shows_what_waits_and_is_left_alone_by_how_the_key_fares(world: World) -> None:
+    """A decision draws it anew; what comes after, on cards alone, does not."""
+    grant = await world.approved()
+    await world.sweep()
+    assert world.slack.drawn[CARA.id] == 1
+    world.slack.drawn.clear()
+    world.clock.now += MINUTE
+    handover = await world.delivering(grant)
+    await world.sweep()
+    await world.claim(handover)
+    await world.acknowledge(handover)
+    await world.sweep()
+    (story, *_) = world.slack.standing(NoticeKind.APPROVAL, CARA)
+    assert story.grant is not None
+    assert story.grant.state is GrantState.ACTIVE
+    assert set(world.slack.drawn) == {BEN.id}
+
+
+async def test_an_approvers_home_follows_a_decision_that_slack_took_late(world: World) -> None:
+    """Slack fails while the decision is told, and the key is picked up meanwhile: the Home still loses what waited."""
+    request = (await world.asked()).request
+    await world.sweep()
+    assert len(world.slack.homes[ANA.id].queue) == 1
+    decided = (await world.requests.decide(CARA, request.id, Ruling.APPROVE)).grant
+    world.slack.faults = [ConnectionError("down")] * 6
+    await world.watch.deliver()
+    assert decided is not None
+    await world.delivering(decided)
+    await world.sweep(after=retrying.FIRST_RETRY)
+    assert world.slack.homes[ANA.id].queue == ()
 
 
 @pytest.mark.parametrize("fault", [Undeliverable("gone"), Unavailable("Slack does not answer"), ValueError("a defect")])

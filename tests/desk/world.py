@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import os
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -309,6 +310,7 @@ class Slack:
         self.messages: dict[tuple[str, str], tuple[Notice, Story]] = {}
         self.shows = 0
         self.homes: dict[str, Home] = {}
+        self.drawn: Counter[str] = Counter()
         self.warned: list[tuple[str, ProviderState | Round]] = []
         self.faults: list[Exception] = []
         self.digests: list[tuple[datetime, Digest]] = []
@@ -330,6 +332,7 @@ class Slack:
     async def show_home(self, home: Home) -> None:
         """Published."""
         self.homes[home.member] = home
+        self.drawn[home.member] += 1
 
     async def send_digest(self, digest: Digest, *, again: bool) -> None:
         """Waits at the gate, meets its fault, or stands there; what stands there is not posted again."""

@@ -1,7 +1,11 @@
 """From `/apikey request` to a key in hand, over the wire, on both databases and in both of Slack's modes."""
 
+import asyncio
 import json
+from collections import Counter
+from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 from tests.flows.browsing import Browser
 from tests.flows.world import World
@@ -55,6 +59,30 @@ async def test_every_copy_of_a_card_is_kept_current(flow: World) -> None:
     assert (await flow.sandbox.click_as(flow.ana, late, "approve")).acknowledged
     told = await flow.ana.expect(lambda seen: next((one for one in flow.ana.visible(seen) if one.ephemeral), None))
     assert "U0CARA" in told.plain or "Cara" in told.plain
+
+
+async def test_a_decision_costs_slack_no_more_than_it_must(flow: World) -> None:
+    """Each copy of a card is updated once and each Home drawn once, though two messages went to who asked."""
+    everybody = {"U0ANA", "U0BEN", "U0CARA", "U0DEV"}
+
+    async def since(begin: int, **expected: int) -> Sequence[Any]:
+        """The calls from there on, once there are as many of these as are expected."""
+        async with asyncio.timeout(20):
+            while True:
+                calls: Sequence[Any] = (await flow.sandbox.record())["calls"]
+                made = Counter(call["method"] for call in calls[begin:])
+                if all(made[name.replace("_", ".")] >= count for name, count in expected.items()):
+                    return calls[begin:]
+
+    await flow.ask()
+    card = await flow.card(flow.ana)
+    asked = len(await since(0, chat_postMessage=5, views_publish=4))
+    assert (await flow.ana.click(card, "approve")).acknowledged
+    calls = await since(asked, chat_postMessage=1, chat_update=5, views_publish=4)
+    assert Counter(call["args"]["user_id"] for call in calls if call["method"] == "views.publish") == dict.fromkeys(
+        everybody, 1
+    )
+    assert not [call for call in calls if call["method"] == "conversations.open"]  # it is open since the receipt
 
 
 async def test_a_denial_says_why(flow: World) -> None:

@@ -22,16 +22,18 @@ from bot.slack.listeners.events import Events
 from bot.slack.listeners.holding import Holding
 from bot.slack.listeners.keys import Keys
 from bot.slack.listeners.listener import Body, Listener, reply
-from bot.slack.listeners.trouble import ANYTHING, Trouble
+from bot.slack.listeners.switchboard import ANYTHING, Switchboard
+from bot.slack.listeners.trouble import Trouble
 
 ROOMS: tuple[type[Listener], ...] = (Asking, Deciding, Keys, Holding, Weekly, Events, Trouble)
 
 
 def register(app: AsyncApp, *, desk: Desk, notifier: Notifier, team: str) -> Background:
     """Connects the desk to the app. Drain what is returned at shutdown."""
+    switchboard = Switchboard()
     answers, background = Answers(app.client, silent=lambda: desk.installation.silent), Background()
     rooms = [room(desk, notifier, team, answers, background) for room in ROOMS]
-    commands = {word: answer for room in rooms for word, answer in room.register(app).items()}
+    commands = {word: answer for room in rooms for word, answer in room.register(switchboard).items()}
 
     async def command(ack: AsyncAck, body: Body, context: AsyncBoltContext) -> None:
         word, rest = (*str(body.get("text") or "").split(maxsplit=1), "", "")[:2]
@@ -42,4 +44,5 @@ def register(app: AsyncApp, *, desk: Desk, notifier: Notifier, team: str) -> Bac
             await reply(ack, views.help_text() if word.lower() in ("", "help") else views.unknown_command(word))
 
     app.command(ANYTHING)(command)
+    switchboard.connect(app)
     return background

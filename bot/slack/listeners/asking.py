@@ -2,9 +2,8 @@
 
 import asyncio
 import logging
-import re
 
-from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
+from slack_bolt.async_app import AsyncAck, AsyncBoltContext
 
 from bot.desk.errors import ProviderError
 from bot.desk.model import Actor, Draft, Wish
@@ -12,6 +11,7 @@ from bot.desk.requests import Menu
 from bot.slack import forms, views
 from bot.slack.answers import Place
 from bot.slack.listeners.listener import Body, Command, Listener, value
+from bot.slack.listeners.switchboard import Switchboard
 from bot.slack.sentences import sentence
 from bot.slack.views.request_form import MODELS, PERMISSION, PROJECT, PROVIDER, REQUEST_FORM, WISH
 from bot.slack.views.standing import ASK, CANCEL
@@ -24,14 +24,14 @@ SUGGESTION_SECONDS = 2.5  # Slack waits three for a menu's options
 class Asking(Listener):
     """The request form."""
 
-    def register(self, app: AsyncApp) -> dict[str, Command]:
+    def register(self, app: Switchboard) -> dict[str, Command]:
         app.action(ASK)(self.ask)
         app.action(CANCEL)(self.cancel)
         app.action(PROVIDER)(self.redraw_form)
-        app.action(_field(WISH))(self.redraw_form)
-        app.options(_field(PROJECT))(self.suggest_projects)
-        app.options(_field(PERMISSION))(self.suggest_permissions)
-        app.options(_field(MODELS))(self.suggest_models)
+        app.action(WISH)(self.redraw_form)
+        app.options(PROJECT)(self.suggest_projects)
+        app.options(PERMISSION)(self.suggest_permissions)
+        app.options(MODELS)(self.suggest_models)
         app.view(REQUEST_FORM)(self.submit)
         return {"request": self.request}
 
@@ -101,11 +101,6 @@ class Asking(Listener):
         await self.desk.requests.cancel(actor, value(body))
         await ack()
         self.background.start(self.refresh(actor, Place.of(body), "You cancelled it."))
-
-
-def _field(name: str) -> re.Pattern[str]:
-    """Action ids of a field whose choices are one provider's."""
-    return re.compile(rf"{name}(@.*)?")
 
 
 def _query(body: Body) -> str:

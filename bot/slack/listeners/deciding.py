@@ -1,6 +1,6 @@
 """Deciding on what others ask for."""
 
-from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
+from slack_bolt.async_app import AsyncAck, AsyncBoltContext
 
 from bot.desk.errors import Superseded
 from bot.desk.model import Actor, Ruling
@@ -8,6 +8,7 @@ from bot.desk.states import RequestState
 from bot.slack import forms, views
 from bot.slack.answers import Place
 from bot.slack.listeners.listener import Body, Command, Listener, value
+from bot.slack.listeners.switchboard import Switchboard
 from bot.slack.views.modals import DENY_FORM
 from bot.slack.views.standing import APPROVE, DENY
 
@@ -15,7 +16,7 @@ from bot.slack.views.standing import APPROVE, DENY
 class Deciding(Listener):
     """The approval card."""
 
-    def register(self, app: AsyncApp) -> dict[str, Command]:
+    def register(self, app: Switchboard) -> dict[str, Command]:
         app.action(APPROVE)(self.approve)
         app.action(DENY)(self.ask_why_not)
         app.view(DENY_FORM)(self.deny)

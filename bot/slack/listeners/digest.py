@@ -1,6 +1,6 @@
 """The weekly digest: shown now, moved, switched off."""
 
-from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
+from slack_bolt.async_app import AsyncAck, AsyncBoltContext
 
 from bot.desk.errors import Unavailable, Undeliverable
 from bot.desk.model import Actor
@@ -8,13 +8,14 @@ from bot.desk.week import Digest
 from bot.slack import forms, views
 from bot.slack.answers import Place
 from bot.slack.listeners.listener import Body, Command, Listener, reply
+from bot.slack.listeners.switchboard import Switchboard
 from bot.slack.views.digest import DIGEST_SETTINGS, SETTINGS_FORM
 
 
 class Weekly(Listener):
     """The two commands, and the form of the second."""
 
-    def register(self, app: AsyncApp) -> dict[str, Command]:
+    def register(self, app: Switchboard) -> dict[str, Command]:
         app.action(DIGEST_SETTINGS)(self.ask_when)
         app.view(SETTINGS_FORM)(self.choose_when)
         return {"digest": self.show, "settings": self.settings}

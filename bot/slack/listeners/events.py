@@ -1,15 +1,16 @@
 """What Slack tells of by itself: somebody opened Home, somebody changed."""
 
-from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
+from slack_bolt.async_app import AsyncAck, AsyncBoltContext
 
 from bot.desk.model import Actor
 from bot.slack.listeners.listener import Body, Command, Listener
+from bot.slack.listeners.switchboard import Switchboard
 
 
 class Events(Listener):
     """The events that the manifest subscribes to."""
 
-    def register(self, app: AsyncApp) -> dict[str, Command]:
+    def register(self, app: Switchboard) -> dict[str, Command]:
         app.event("app_home_opened")(self.home_opened)
         app.event("user_change")(self.member_changed)
         app.event("subteam_members_changed")(self.group_changed)

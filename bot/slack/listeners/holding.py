@@ -1,10 +1,11 @@
 """Holding a key: asking for one that follows it, and saying that it is needed."""
 
-from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
+from slack_bolt.async_app import AsyncAck, AsyncBoltContext
 
 from bot.slack import forms, views
 from bot.slack.answers import Place
 from bot.slack.listeners.listener import Body, Command, Listener, value
+from bot.slack.listeners.switchboard import Switchboard
 from bot.slack.views.holding import EXTEND_FORM
 from bot.slack.views.standing import EXTEND, KEEP
 
@@ -12,7 +13,7 @@ from bot.slack.views.standing import EXTEND, KEEP
 class Holding(Listener):
     """The buttons of what is said about a key that somebody holds."""
 
-    def register(self, app: AsyncApp) -> dict[str, Command]:
+    def register(self, app: Switchboard) -> dict[str, Command]:
         app.action(EXTEND)(self.open_form)
         app.action(KEEP)(self.keep)
         app.view(EXTEND_FORM)(self.extend)

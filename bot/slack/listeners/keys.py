@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
+from slack_bolt.async_app import AsyncAck, AsyncBoltContext
 
 from bot.desk.errors import AlreadyDelivered, LessonDue, NotThere, ProviderError, ProviderInvalid, ProviderNotFound
 from bot.desk.model import Actor, Key
@@ -10,6 +10,7 @@ from bot.desk.states import KeyState
 from bot.slack import views
 from bot.slack.answers import Place
 from bot.slack.listeners.listener import Body, Command, Listener, reply, value
+from bot.slack.listeners.switchboard import Switchboard
 from bot.slack.views.modals import LESSON, ROTATES
 from bot.slack.views.standing import (
     OPEN_DEPOSIT,
@@ -30,7 +31,7 @@ AT_ONCE = "--now"
 class Keys(Listener):
     """The buttons of a grant."""
 
-    def register(self, app: AsyncApp) -> dict[str, Command]:
+    def register(self, app: Switchboard) -> dict[str, Command]:
         app.action(PICK_UP)(self.pick_up)
         app.action(ROTATE)(self.rotate)
         app.action(SWITCHED)(self.switched)

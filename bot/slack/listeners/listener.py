@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
+from slack_bolt.async_app import AsyncAck, AsyncBoltContext
 
 from bot.desk.assembly import Desk
 from bot.desk.errors import Unavailable, Undeliverable
@@ -15,6 +15,7 @@ from bot.desk.reference import reference
 from bot.slack import views
 from bot.slack.answers import Answers, Place
 from bot.slack.background import Background
+from bot.slack.listeners.switchboard import Switchboard
 from bot.slack.sentences import SORRY, sentence
 
 log = logging.getLogger(__package__)  # one name for all rooms, as operators know it
@@ -34,7 +35,7 @@ class Listener:
     answers: Answers
     background: Background
 
-    def register(self, app: AsyncApp) -> dict[str, Command]:
+    def register(self, app: Switchboard) -> dict[str, Command]:
         """Connects itself to the app; the commands that it answers, by their word."""
         raise NotImplementedError
 

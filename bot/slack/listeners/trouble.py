@@ -1,23 +1,22 @@
 """The answer to whatever a listener raised, and to what none of them takes."""
 
 import logging
-import re
 from typing import Any
 
-from slack_bolt.async_app import AsyncAck, AsyncApp
+from slack_bolt.async_app import AsyncAck
 from slack_bolt.response import BoltResponse
 
 from bot.desk.errors import DraftRejected, NotThere, Superseded
 from bot.slack import forms, views
 from bot.slack.answers import Place
 from bot.slack.listeners.listener import Body, Command, Listener
+from bot.slack.listeners.switchboard import Switchboard
 from bot.slack.text import plain
 from bot.slack.views.kit import ERROR_TEXT
 from bot.slack.views.request_form import REASON
 
 log = logging.getLogger(__package__)  # one name for all rooms, as operators know it
 
-ANYTHING = re.compile(".*")
 NOT_TO_BE_LOST = frozenset(
     {
         "user_change",
@@ -31,11 +30,11 @@ NOT_TO_BE_LOST = frozenset(
 
 
 class Trouble(Listener):
-    """Whatever goes wrong. It is registered last: Bolt asks its listeners in their order."""
+    """Whatever goes wrong. What nobody else listens to is its, too."""
 
-    def register(self, app: AsyncApp) -> dict[str, Command]:
-        app.action(ANYTHING)(self.unknown_action)
-        app.event(ANYTHING)(self.acknowledge)
+    def register(self, app: Switchboard) -> dict[str, Command]:
+        app.action()(self.unknown_action)
+        app.event()(self.acknowledge)
         app.error(self.failed)
         return {}
 

@@ -3,9 +3,10 @@
 What leases what is due and what only looks at it ask by the same conditions.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, cast
 
 from sqlalchemy import and_, case, func, literal, or_, select
@@ -16,11 +17,10 @@ from bot.desk.model import Grant, Key, Link, Notice
 from bot.desk.states import KeyState, LinkState
 from storage.questions import QuestionStatements
 from storage.rows import table
+from storage.statements import LIMIT, NOW, Conditions
 from storage.tables import DigestRow, RoundRow, SweepRow, TimerRow
 
 DESKS_TURN = (KeyState.REVOKING.value, KeyState.DISABLING.value, KeyState.ENABLING.value)
-
-Conditions = Callable[[datetime], tuple[Any, ...]]
 
 _GRANTS, _KEYS, _LINKS, _NOTICES = (table(kind) for kind in (Grant, Key, Link, Notice))
 
@@ -165,27 +165,32 @@ _KINDS: Mapping[DueKind, _Kind] = {
 }
 
 
+@cache
+def _telling(kind: DueKind) -> Any:
+    of = _KINDS[kind]
+    attempts = of.rows.c.attempts if of.waits else literal(0)
+    return (
+        select(
+            of.rows.c.team,
+            of.thing.label("thing"),
+            of.how.label("how"),
+            of.whose.label("whose"),
+            of.since.label("since"),
+            attempts.label("attempts"),
+        )
+        .where(*of.conditions(NOW))
+        .order_by(of.since)
+        .limit(LIMIT)
+    )
+
+
 class DueStatements(QuestionStatements):
     """What a transaction may do about what is due, without doing it."""
 
     def due(self, kind: DueKind, by: datetime, limit: int) -> Sequence[Due]:
         """What of this kind was due by then, of all teams, the oldest first. Changes nothing."""
-        of = _KINDS[kind]
-        attempts = of.rows.c.attempts if of.waits else literal(0)
-        query = (
-            select(
-                of.rows.c.team,
-                of.thing.label("thing"),
-                of.how.label("how"),
-                of.whose.label("whose"),
-                of.since.label("since"),
-                attempts.label("attempts"),
-            )
-            .where(*of.conditions(by))
-            .order_by(of.since)
-            .limit(limit)
-        )
-        return [Due(kind=kind, **dict(row)) for row in self._db.execute(query).mappings()]
+        found = self._db.execute(_telling(kind), {"now": by, "limit": limit})
+        return [Due(kind=kind, **dict(row)) for row in found.mappings()]
 
     def queue(self, kind: DueKind, by: datetime, overdue_since: datetime, attempts: int) -> Queue:
         """How much of this kind was due by then, how much before the other time, and how much failed so often."""

@@ -238,7 +238,7 @@ class Watch:
 
         if not self._installation.silent:
             await self._mailing.prepare()
-            await self._each(lease, partial(map, self._mailing.send))
+            await self._each(DueKind.DIGEST, lease, partial(map, self._mailing.send))
 
     async def _settle(self, act: Callable[[Transaction], None]) -> None:
         handling(1)
@@ -292,7 +292,7 @@ class Watch:
         def lease(room: int, tx: Transaction) -> Sequence[Key]:
             return tx.lease_keys(self._clock(), self._clock() + LEASE, room)
 
-        await self._each(lease, partial(map, self._retire))
+        await self._each(DueKind.KEY, lease, partial(map, self._retire))
 
     async def _retire(self, key: Key) -> None:
         try:
@@ -309,7 +309,7 @@ class Watch:
         def lease(room: int, tx: Transaction) -> Sequence[Grant]:
             return tx.lease_invitations(self._clock(), self._clock() + LEASE, room)
 
-        await self._each(lease, partial(map, self._invite))
+        await self._each(DueKind.INVITATION, lease, partial(map, self._invite))
 
     async def _invite(self, grant: Grant) -> None:
         try:
@@ -352,12 +352,13 @@ class Watch:
                 self._home_ear.set()
 
         try:
-            await self._each(lease, show, keep)
+            await self._each(DueKind.NOTICE, lease, show, keep)
         finally:
             draw(set(old))
 
     async def _each(
         self,
+        kind: DueKind,
         lease: Callable[[int, Transaction], Sequence[Item]],
         handle: Callable[[Sequence[Item]], Iterable[Coroutine[Any, Any, Ended]]],
         keep: Callable[[Sequence[Ended]], Awaitable[None]] | None = None,
@@ -369,7 +370,9 @@ class Watch:
         under_way: set[asyncio.Task[Ended]] = set()
         try:
             while not self._stopping:
-                items = await self._store.write(partial(lease, AT_ONCE - len(under_way)))
+                # Looked for first: most rings leave nothing of a kind to do, and to lease is to hold all other writers up.
+                due = await self._store.read(lambda tx: tx.due(kind, self._clock(), 1))
+                items = await self._store.write(partial(lease, AT_ONCE - len(under_way))) if due else ()
                 handling(len(items))
                 under_way |= {asyncio.create_task(handling_one) for handling_one in handle(items)}
                 if not under_way:

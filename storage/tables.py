@@ -118,6 +118,13 @@ class GrantRow(DraftRow, table=True):
             postgresql_where=text("ended_at IS NULL"),
         ),
         Index(
+            "grants_that_rotate",
+            "team",
+            "rotates_at",
+            sqlite_where=text("rotates_at IS NOT NULL"),
+            postgresql_where=text("rotates_at IS NOT NULL"),
+        ),
+        Index(
             "grants_with_invitations",
             "due_at",
             sqlite_where=text("due_at IS NOT NULL"),
@@ -133,6 +140,8 @@ class GrantRow(DraftRow, table=True):
     key_id: str | None = None
     next_key_id: str | None = None
     held_since: datetime | None = _time(optional=True)
+    rotates_at: datetime | None = _time(optional=True)
+    overdue_since: datetime | None = _time(optional=True)
     expires_at: datetime | None = _time(optional=True)
     ended_at: datetime | None = _time(optional=True)
     ended_by: str | None = None

@@ -27,6 +27,7 @@ from bot.desk.overview import Overview
 from bot.desk.policy import Policy
 from bot.desk.ports import Clock, Directory, Line, Notifier, Provider, Random, Store
 from bot.desk.providers import Providers
+from bot.desk.reminding import Reminding
 from bot.desk.replacing import Replacing
 from bot.desk.requests import Requests
 from bot.desk.revoking import Revoking
@@ -53,6 +54,7 @@ class Desk:
     switching: Switching
     incidents: Incidents
     rotation: Rotation
+    reminding: Reminding
     usage: UsageDesk
     leaving: Leaving
     replacing: Replacing
@@ -204,6 +206,19 @@ def assemble(
         random=random,
     )
     extending = Extending(store=store, door=door, approvers=approvers, requests=requests, providers=known)
+    reminding = Reminding(
+        store=store,
+        directory=directory,
+        door=door,
+        approvers=approvers,
+        providers=known,
+        policy=policy,
+        grants=grants,
+        switching=switching,
+        bell=bell,
+        clock=clock,
+        random=random,
+    )
     timers = Timers(
         store=store,
         bell=bell,
@@ -214,6 +229,8 @@ def assemble(
             TimerKind.DEPOSIT: lapsing.deposit,
             TimerKind.EXPIRY: expiring.look,
             TimerKind.IDLE: idling.look,
+            TimerKind.ROTATION: reminding.look,
+            TimerKind.ROTATE_LATER: reminding.again,
             TimerKind.UNUSUAL: incidents.look,
             TimerKind.QUIET: incidents.become_quiet,
             TimerKind.ASKED: replacing.look,
@@ -260,6 +277,7 @@ def assemble(
         switching=switching,
         incidents=incidents,
         rotation=rotation,
+        reminding=reminding,
         usage=usage,
         leaving=leaving,
         replacing=replacing,

@@ -24,6 +24,12 @@ ALIVE = (
 _RESTS_AGAIN = (Cause.REPLACED, Cause.LAPSED, Cause.UNACKNOWLEDGED, Cause.SWITCHED_OFF)
 
 
+def off_until_rotated(key: Key) -> bool:
+    """Whether the key is off for no other reason than that its rotation is overdue: who rotates needs nobody's leave."""
+    off = key.state in (KeyState.DISABLING, KeyState.DISABLED)
+    return off and key.due_at is None and key.paused_by == Actor.system(key.team).id
+
+
 def may_follow(tx: Transaction, grant: Grant) -> None:
     """Raises `Superseded` where no pick-up can deliver a key that is to follow the one that the holder has."""
     key = tx.key(grant.team, grant.key_id) if grant.key_id else None

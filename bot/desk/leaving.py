@@ -130,12 +130,13 @@ class Leaving:
         """The key works on for a while, and its heirs are asked who takes it over. No other key of the grant does."""
         ends = now + parse_duration(self._approvers.policy.file.hand_over_within)
         ends = min(ends, grant.expires_at or ends)
-        for kind in (TimerKind.EXPIRY, TimerKind.IDLE):  # they would ask somebody who left
+        # They would ask somebody who left.
+        for kind in (TimerKind.EXPIRY, TimerKind.IDLE, TimerKind.ROTATION, TimerKind.ROTATE_LATER):
             tx.drop_timer(grant.team, kind, grant.id)
         for key in living(tx, grant):
             if key.id != grant.key_id:
                 put_away(tx, grant, key, now, because=Cause.LEFT)
-        tx.move(grant, left_at=now, expires_at=ends, next_key_id=None)
+        tx.move(grant, left_at=now, expires_at=ends, next_key_id=None, rotates_at=None, overdue_since=None)
         tx.redraw(grant.team, grant.request_id, now)
         for who, works in heirs.items():
             notice = new_notice(

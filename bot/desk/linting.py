@@ -155,6 +155,14 @@ def _rotation_flaws(
         yield "provider", f"no provider {terms.provider!r} is set up. Mend: one of: {known}."
     if any(terms.provider == other.provider for other in earlier):
         yield "provider", f"two [[rotation]] tables are about {terms.provider!r}. Mend: make one of them."
+    late = [one for one in terms.remind if parse_duration(one) >= parse_duration(terms.interval)]
+    if late and terms.provider != DEPOSIT:
+        yield (
+            "remind",
+            f"{late[0]} before is before there is a key to rotate every {terms.interval}. Mend: take it out.",
+        )
+    if terms.provider == DEPOSIT and "interval" in terms.model_fields_set:
+        yield "interval", "keys that people bring have a rotation_interval in their [[deposit]]. Mend: set it there."
 
 
 def _twice(pieces: _Pieces) -> Flaws:

@@ -165,6 +165,7 @@ class Cause(StrEnum):
     LEFT = "left"  # the holder is no member any more
     NOT_PICKED_UP = "not_picked_up"  # its holder did not pick the key up in time
     NOT_BROUGHT = "not_brought"  # nobody brought the key in time
+    NOT_ROTATED = "not_rotated"  # its rotation was overdue, and policy says so
     IDLE = "idle"  # nothing used the key, nobody said that it is needed, and policy says so
     SWITCHED_OFF = "switched_off"  # the key that the holder has was switched off, so no other follows it
     ROTATED = "rotated"  # the key was revoked at once, another takes its place
@@ -179,6 +180,8 @@ class Grant:
 
     `key_id` is the key that the holder has, or that is on its way to them; `held_since` when they got it, None until they
     held one. While another is on its way to take its place, the grant stays active, and that one is `next_key_id`.
+    `rotates_at` is when the key is to be rotated, None where the grant ends before; `overdue_since` when whoever approved
+    was told that it was not.
 
     `invitation` is the provider's handle of an invitation sent instead of a key, to `email`; `due_at` is when the desk next tries
     to send or withdraw it, `attempts` how often it tried.
@@ -204,6 +207,8 @@ class Grant:
     next_key_id: str | None = None
     held_since: datetime | None = None
     left_at: datetime | None = None
+    rotates_at: datetime | None = None
+    overdue_since: datetime | None = None
 
     @property
     def under_way(self) -> str | None:
@@ -311,6 +316,8 @@ class NoticeKind(StrEnum):
     EXPIRING = "expiring"  # to the holder: a key's time is almost over
     IDLE = "idle"  # to the holder: nothing uses a key; keep it, or give it back?
     ROTATED = "rotated"  # to the holder: another key took the place of the one before, and what becomes of that
+    ROTATION_DUE = "rotation_due"  # to the holder: a key is to be rotated, or should have been
+    ROTATION_OVERDUE = "rotation_overdue"  # to who approved: a key was not rotated in time
     NOT_ROTATED = "not_rotated"  # to the holder: the key that was to follow did not come, or was not picked up
     ROTATED_AT_ONCE = "rotated_at_once"  # to the holder: the key was revoked, and another is to be picked up
     ORPHANED = "orphaned"  # to who approved: the holder of a key left; who takes it over?
@@ -381,6 +388,19 @@ class Incident:
 
 
 @dataclass(frozen=True, slots=True)
+class Reminded:
+    """What its holder was told of the rotation of a key.
+
+    `again_at`: when they are told again, as they wished. `disables`: whether policy has an overdue key switched off;
+    `off_at` when, at the earliest, once it is overdue.
+    """
+
+    again_at: datetime | None = None
+    disables: bool = False
+    off_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Story:
     """All that a message or view about one request may tell: the ask, who decided, and how far the grant is.
 
@@ -411,6 +431,7 @@ class Story:
     incident: Incident | None = None  # the newest
     pausable: bool = False  # whether the provider can switch a key off and on
     used: Mapping[str, datetime] = field(default_factory=dict, hash=False)
+    rotation: Reminded | None = None  # there once the holder was told that the key is to be rotated, until it is
 
     @property
     def next_key(self) -> Key | None:
@@ -454,6 +475,8 @@ class TimerKind(StrEnum):
     QUIET = "quiet"  # an incident: whether it is over, as nobody answered it
     EXPIRY = "expiry"  # a grant: its time runs out
     IDLE = "idle"  # a grant: whether its key is used
+    ROTATION = "rotation"  # a grant: its key is to be rotated
+    ROTATE_LATER = "rotate_later"  # a grant: its holder wants to be reminded of that again
     ASKED = "asked"  # a request: whether those who were asked about it can still answer
     HOLDERS = "holders"  # an admin: the nightly check of the holders has a flaw
 

@@ -86,6 +86,13 @@ class OnLeaving(StrEnum):
     REVOKE = "revoke"  # the grant ends at once
 
 
+class Overdue(StrEnum):
+    """What the desk does about a key whose rotation is overdue."""
+
+    TELL = "tell"  # the holder and whoever approved; the key goes on
+    DISABLE = "disable"  # and after a while switches it off, until it is rotated; where that cannot be, revokes it
+
+
 Term = TypeVar("Term", bound=StrEnum)
 """What a rule says follows; the strictest is the last of its kind."""
 
@@ -247,6 +254,33 @@ class RotationTerms(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     provider: Annotated[str, Field(min_length=1, description='Which provider: "openai".')]
+    interval: Annotated[
+        Duration,
+        Field(
+            description="How long after its pick-up a key is to be rotated. What policy said at pick-up, or at the last "
+            "rotation, counts. Kinds of [[deposit]] have a rotation_interval of their own instead."
+        ),
+    ] = "90d"
+    remind: Annotated[
+        tuple[Duration, ...],
+        Field(
+            description="How long before that its holder is reminded, each time once, in their working hours. Empty: only "
+            "when it is due."
+        ),
+    ] = ("14d", "7d", "1d")
+    overdue: Annotated[
+        Overdue,
+        Field(
+            description="What follows when nobody rotated: tell whoever approved, or also disable the key after a while. "
+            "A provider that cannot switch keys off has it revoked."
+        ),
+    ] = Overdue.TELL
+    disable_after: Annotated[
+        Duration,
+        Field(
+            description='How long after whoever approved was told an overdue key is switched off, with overdue = "disable".'
+        ),
+    ] = "7d"
     grace: Annotated[
         Duration,
         Field(
@@ -306,9 +340,13 @@ class PolicyFile(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Rotating:
-    """What policy says of how the keys of a grant follow each other."""
+    """What policy says of how the keys of a grant follow each other. `remind`: how long before, the longest first."""
 
+    interval: timedelta
+    remind: tuple[timedelta, ...]
     grace: timedelta
+    overdue: Overdue
+    disable_after: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,7 +409,14 @@ class Policy:
         """How the keys of a grant with this scope follow each other, by today's policy."""
         terms = next((one for one in self.file.rotation if one.provider == scope.provider), None)
         terms = terms or RotationTerms(provider=scope.provider)
-        return Rotating(grace=parse_duration(terms.grace))
+        kind = next((one for one in self.file.deposit if scope.provider == DEPOSIT and one.id == scope.project), None)
+        return Rotating(
+            interval=parse_duration(kind.rotation_interval if kind else terms.interval),
+            remind=tuple(sorted({parse_duration(one) for one in terms.remind}, reverse=True)),
+            grace=parse_duration(terms.grace),
+            overdue=terms.overdue,
+            disable_after=parse_duration(terms.disable_after),
+        )
 
     def rules_for(self, facts: Facts) -> Sequence[Rule]:
         """The rules by which this requester may ask for something."""

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 
 from bot.desk.due import Due, DueKind
 from bot.desk.limits import watched
-from bot.desk.model import AccessRequest, Wish
+from bot.desk.model import AccessRequest, Scope, Wish
 from bot.desk.offer import Ability, AppliedLimit, Probe
-from bot.desk.policy import Idle, OnLeaving, Policy
+from bot.desk.policy import Idle, OnLeaving, Policy, Rotating
 from bot.desk.ports import Clock, Provider
 from bot.desk.sweeps import failed, handling
 
@@ -89,6 +89,10 @@ class Providers(Mapping[str, Provider]):
     def on_leaving(self, request: AccessRequest) -> OnLeaving:
         """What becomes of a key of this request when its holder leaves."""
         return self._policy.on_leaving(request.rule, request.draft.scope)
+
+    def rotation(self, scope: Scope) -> Rotating:
+        """How keys with this scope follow each other, and what follows when they do not."""
+        return self._policy.rotation(scope)
 
     def meters(self, name: str) -> bool:
         """Whether a budget can mean something there: the provider makes the key, or tells what was used with it."""

@@ -25,6 +25,7 @@ from bot.desk.model import (
     Notice,
     NoticeKind,
     Person,
+    Reminded,
     Ruling,
     Story,
     TimerKind,
@@ -32,7 +33,7 @@ from bot.desk.model import (
 )
 from bot.desk.offer import Ability, Environment, Permission, Probe, Project
 from bot.desk.overview import Overview
-from bot.desk.policy import ANY, DEPOSIT, Idle, Refuse, Rule, parse_duration
+from bot.desk.policy import ANY, DEPOSIT, Idle, Overdue, Refuse, Rule, parse_duration
 from bot.desk.ports import Clock, Directory, Provider, Random, Store, Transaction
 from bot.desk.providers import Providers, mints
 from bot.desk.retrying import STUCK_AFTER
@@ -537,6 +538,20 @@ def stuck(key: Key) -> bool:
     return key.state is KeyState.REVOKING and key.attempts >= STUCK_AFTER
 
 
+def _reminded(tx: Transaction, grant: Grant, providers: Providers) -> Reminded | None:
+    """What the holder of a grant was told of its rotation, since its key was picked up."""
+    timer = tx.timer(grant.team, TimerKind.ROTATION, grant.id) if grant.rotates_at else None
+    if (timer is None or not timer.step) and grant.overdue_since is None:
+        return None
+    later = tx.timer(grant.team, TimerKind.ROTATE_LATER, grant.id)
+    disables = providers.rotation(grant.draft.scope).overdue is Overdue.DISABLE
+    return Reminded(
+        again_at=later.due_at if later else None,
+        disables=disables,
+        off_at=timer.due_at if timer and disables and grant.overdue_since else None,
+    )
+
+
 def tell(tx: Transaction, team: str, request_id: str, providers: Providers) -> Story:
     """The story of a request as it stands. Raises `NotThere`."""
     request = tx.request(team, request_id)
@@ -578,6 +593,7 @@ def story_of(tx: Transaction, request: AccessRequest, providers: Providers) -> S
         spending=tx.spending(team, grant.id) if grant and key else None,
         incident=next(iter(tx.incidents_of(team, grant.id, 1)), None) if grant and key else None,
         pausable=providers.offers(request.draft.scope.provider, Ability.DISABLE),
+        rotation=_reminded(tx, grant, providers) if grant and active else None,
         used=tx.last_used(team, [key.id, *keys]) if key and retiring else {},
         making=provider.making(request.draft.scope.project) if provider and not mints(provider) else None,
         by_hand=unknown or not _can(provider, Ability.REVOKE),

@@ -14,9 +14,9 @@ from bot.desk.audit import Act, stamp
 from bot.desk.bell import Bell
 from bot.desk.door import Door
 from bot.desk.errors import AlreadyDelivered, NotAllowed, NotThere, NotYours, Superseded
-from bot.desk.keys import deliver_next, may_follow, put_away, retire
+from bot.desk.keys import deliver_next, may_follow, off_until_rotated, put_away, retire
 from bot.desk.lessons import heed
-from bot.desk.model import Actor, Cause, Grant, Key, NoticeKind, Round, Story
+from bot.desk.model import Actor, Cause, Grant, Key, NoticeKind, Round, Story, TimerKind
 from bot.desk.policy import Policy, parse_duration
 from bot.desk.ports import Clock, Random, Store, Transaction
 from bot.desk.providers import Providers
@@ -91,7 +91,7 @@ class Rotation:
     async def rotate(self, actor: Actor, grant_id: str, *, delivery: str, acknowledged: bool = False) -> Key:
         """Stores the intention to have another key follow; `Grants.issue` carries it out. A retried `delivery`: nothing.
 
-        Where a person brings the keys, its depositors are asked for one instead: the answer is then `AWAITED`, and the
+        A key that is off as its rotation is overdue is ended by it. Where a person brings the keys, its depositors are asked for one instead: the answer is then `AWAITED`, and the
         holder picks it up when it is here. The old key is untouched until the new one is shown. Raises `Superseded` when
         there is no key to follow or one is under way, `LessonDue` as a pick-up does, `NotYours`, `AlreadyDelivered`, `NotThere`.
         """
@@ -109,12 +109,16 @@ class Rotation:
             grant = present(tx.grant(actor.team, grant_id))
             if grant.state is not GrantState.ACTIVE:
                 raise Superseded(_WHY_NOT_ROTATE[grant.state], found=grant.state)
-            may_follow(tx, grant)
+            off = _off_until_rotated(tx, grant)
+            if not off:
+                may_follow(tx, grant)
             if grant.expires_at is not None and grant.expires_at < now + LEAST_LEFT:
                 raise Superseded(
                     "This key's time is almost over. `/apikey request` asks for a new one.", found="ending"
                 )
-            if depositors is not None and grant.next_key_id is None:
+            if off:
+                key = self._in_place_of(tx, grant, depositors, now, actor, acknowledged=acknowledged)
+            elif depositors is not None and grant.next_key_id is None:
                 key = self._ask_for_one(tx, grant, depositors, now)
                 tx.move(grant, next_key_id=key.id, lapses_at=now + self._bring_within())
             else:
@@ -136,6 +140,24 @@ class Rotation:
         key = await self._store.write(act)
         self._bell.ring()
         return key
+
+    def _in_place_of(
+        self,
+        tx: Transaction,
+        grant: Grant,
+        depositors: frozenset[str] | None,
+        now: datetime,
+        actor: Actor,
+        *,
+        acknowledged: bool,
+    ) -> Key:
+        """The key in place of one that is off, as its rotation is overdue: with nothing to overlap, the old one ends first."""
+        if depositors is None:
+            heed(tx, actor, now, acknowledged=acknowledged)
+        replaced = self._replace(tx, grant, now, depositors)
+        if replaced.state is GrantState.AWAITED:
+            return present(tx.key(replaced.team, replaced.key_id or ""))
+        return deliver_next(tx, replaced, now, self._random)
 
     async def _depositors(self, grant: Grant) -> frozenset[str] | None:
         """Who is to bring the key that follows; None where the provider mints it."""
@@ -159,13 +181,14 @@ class Rotation:
     def follow(self, tx: Transaction, grant: Grant, key: Key, now: datetime) -> Grant:
         """The key was shown to its holder: it takes the place of the one before, if there was one, which retires."""
         if grant.state is not GrantState.ACTIVE:
-            return waiting.held(tx, grant, now)
+            return self._rotates(tx, waiting.held(tx, grant, now), now)
         old = present(tx.key(grant.team, grant.key_id or ""))
         ends = now + self._policy.rotation(grant.draft.scope).grace
         if grant.expires_at is not None:
             ends = min(ends, grant.expires_at)
         tx.move(old, KeyState.RETIRING, due_at=ends, attempts=0)
-        rotated = tx.move(grant, key_id=key.id, next_key_id=None, held_since=now, lapses_at=None)
+        held = tx.move(grant, key_id=key.id, next_key_id=None, held_since=now, lapses_at=None)
+        rotated = self._rotates(tx, held, now)
         tx.let_go(grant.team, grant.request_id, [NoticeKind.ROTATED])
         self._notify(tx, NoticeKind.ROTATED, grant, grant.holder)
         tx.record(
@@ -179,6 +202,17 @@ class Rotation:
             grace_ends=stamp(ends),
         )
         return rotated
+
+    def _rotates(self, tx: Transaction, grant: Grant, now: datetime) -> Grant:
+        """When the key that its holder has from now on is to be rotated; what was said of the one before is over."""
+        at = now + self._policy.rotation(grant.draft.scope).interval
+        due = at if grant.expires_at is None or at < grant.expires_at else None
+        tx.drop_timer(grant.team, TimerKind.ROTATE_LATER, grant.id)
+        if due is None:
+            tx.drop_timer(grant.team, TimerKind.ROTATION, grant.id)
+        else:
+            tx.set_timer(grant.team, TimerKind.ROTATION, grant.id, now)
+        return tx.move(grant, rotates_at=due, overdue_since=None)
 
     def lapse(self, tx: Transaction, grant: Grant, now: datetime, *, because: Cause, told_at: datetime) -> None:
         """Nobody brought the key that was to follow, or its holder did not fetch it: they go on with the one they have."""
@@ -299,7 +333,15 @@ class Rotation:
     def replace(
         self, tx: Transaction, grant: Grant, now: datetime, *, by: str, depositors: frozenset[str] | None
     ) -> None:
-        """Ends all keys of an active grant, and has its holder pick up another: one that is brought already, or a new one."""
+        """Ends all keys of an active grant, and has its holder pick up another: one that is brought already, or a new one.
+
+        They are told.
+        """
+        self._replace(tx, grant, now, depositors)
+        self._notify(tx, NoticeKind.ROTATED_AT_ONCE, grant, grant.holder)
+        tx.record(team=grant.team, at=now, actor=by, act=Act.ROTATED_AT_ONCE, subject=grant.id, key=grant.key_id)
+
+    def _replace(self, tx: Transaction, grant: Grant, now: datetime, depositors: frozenset[str] | None) -> Grant:
         coming = tx.key(grant.team, grant.next_key_id) if grant.next_key_id else None
         if coming is not None and coming.state not in (KeyState.AWAITED, KeyState.DEPOSITED):
             coming = None
@@ -309,18 +351,21 @@ class Rotation:
         if coming is None and depositors is not None:
             coming = self._ask_for_one(tx, grant, depositors, now)
         awaited = coming is not None and coming.state is KeyState.AWAITED
+        for kind in (TimerKind.ROTATION, TimerKind.ROTATE_LATER):
+            tx.drop_timer(grant.team, kind, grant.id)
         replaced = tx.move(
             grant,
             GrantState.AWAITED if awaited else GrantState.READY,
             key_id=coming.id if coming else grant.key_id,
             next_key_id=None,
             lapses_at=now + (self._bring_within() if awaited else self._pick_up_within()),
+            rotates_at=None,
+            overdue_since=None,
         )
         if not awaited:
             waiting.for_pick_up(tx, replaced, now)
         tx.redraw(grant.team, grant.request_id, now)
-        self._notify(tx, NoticeKind.ROTATED_AT_ONCE, grant, grant.holder)
-        tx.record(team=grant.team, at=now, actor=by, act=Act.ROTATED_AT_ONCE, subject=grant.id, key=grant.key_id)
+        return replaced
 
     # ----
 
@@ -344,6 +389,12 @@ def _silent(
     if last is None:
         return held_since is None or now - held_since >= lag + KNOWN_SILENCE
     return last < before and now - (last + HOUR) >= lag + KNOWN_SILENCE
+
+
+def _off_until_rotated(tx: Transaction, grant: Grant) -> bool:
+    """Whether the key is off for no other reason than that its rotation is overdue."""
+    key = tx.key(grant.team, grant.key_id) if grant.key_id else None
+    return key is not None and off_until_rotated(key)
 
 
 _WHY_NOT_ROTATE = {

@@ -10,7 +10,7 @@ from bot.desk.errors import PolicyFlaw
 from bot.desk.linting import kinds, lint_people, load
 from bot.desk.model import Draft, Person, Scope
 from bot.desk.offer import Permission
-from bot.desk.policy import Ask, Facts, Policy, Refuse, parse_duration
+from bot.desk.policy import Ask, Facts, Overdue, Policy, Refuse, parse_duration
 
 ROOT = Path(__file__).parents[2]
 PRESETS = {
@@ -44,6 +44,10 @@ max_duration = "30d"
 max_monthly_budget = 500
 """
 HEAD = 'version = 1\nmanager_field = "Xf0BOSS"\n'
+ROTATION = """[[rotation]]
+provider = "openai"
+remind = ["7d"]
+"""
 
 
 def policy(text: str = HEAD + RULE + WIDE) -> Policy:
@@ -119,6 +123,11 @@ def test_refusals_say_what_would_do(asked: Draft, who: Facts, field: str, becaus
         (HEAD + RULE.replace('"7d"', '"12h"'), 10, "Mend: write a default_duration"),
         (HEAD + RULE + RULE.replace("small", "again"), 13, "never reached"),
         (HEAD + RULE + WIDE.replace("wide", "small"), 13, "two rules"),
+        (HEAD + RULE + ROTATION.replace("openai", "openia"), 13, "Mend: one of: openai"),
+        (HEAD + RULE + ROTATION + ROTATION, 16, "two [[rotation]] tables"),
+        (HEAD + RULE + ROTATION + 'interval = "7d"\n', 14, "7d before is before there is a key"),
+        (HEAD + RULE + ROTATION + 'overdue = "shout"\n', 15, "overdue"),
+        (HEAD + RULE + ROTATION.replace("openai", "deposit") + 'interval = "7d"\n', 15, "rotation_interval"),
     ],
 )
 def test_a_flaw_names_line_and_mend(text: str, line: int, says: str) -> None:
@@ -199,6 +208,21 @@ async def test_people_and_groups_that_slack_does_not_know(change: tuple[str, str
         await lint_people(policy(text), directory=Workspace(), team="T0", text=text)
     assert f"line {line}: " in str(caught.value)
     assert says in str(caught.value)
+
+
+def test_how_keys_follow_each_other_by_provider() -> None:
+    """What is set for a provider, else the defaults; what people bring has its own interval."""
+    kind = '[[deposit]]\nid = "mapbox"\nname = "Mapbox"\ninstructions = "Make one."\nrotation_interval = "30d"\n'
+    said = policy(HEAD + RULE + ROTATION + 'interval = "8d"\noverdue = "disable"\n' + kind)
+    ours, brought, other = (
+        said.rotation(Scope(provider, project, "use", 0))
+        for provider, project in (("openai", "p"), ("deposit", "mapbox"), ("litellm", "p"))
+    )
+    week = timedelta(days=7)
+    assert (ours.interval, ours.remind, ours.overdue) == (timedelta(days=8), (week,), Overdue.DISABLE)
+    assert (brought.interval, other.interval) == (timedelta(days=30), timedelta(days=90))
+    assert other.remind == (2 * week, week, timedelta(days=1))
+    assert (other.grace, other.overdue, other.disable_after) == (timedelta(days=1), Overdue.TELL, week)
 
 
 async def test_people_who_are_there_pass() -> None:

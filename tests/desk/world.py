@@ -434,7 +434,7 @@ class World:
         self.deposits, self.leaving, self.links = desk.deposits, desk.leaving, desk.links
         self.extending, self.idling = desk.extending, desk.idling
         self.installation = desk.installation
-        self.rotation = desk.rotation
+        self.rotation, self.reminding = desk.rotation, desk.reminding
         self.mailing = desk.mailing
 
     # ---- the way of one request

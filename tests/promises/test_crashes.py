@@ -902,6 +902,11 @@ ELSEWHERE = {
     "Expiring.look": WITH_THE_TIMER,
     "Idling.look": WITH_THE_TIMER,
     "Idling.keep": "pressed again it changes nothing: tests/desk/test_idling.py::test_who_keeps_it_is_left_alone_for_a_month",
+    "Reminding.look": WITH_THE_TIMER,
+    "Reminding.again": WITH_THE_TIMER,
+    "Reminding.put_off": (
+        "pressed again it changes nothing: tests/desk/test_reminding.py::test_remind_me_later_puts_off_to_half_time"
+    ),
     "Incidents.look": WITH_THE_TIMER,
     "Incidents.become_quiet": WITH_THE_TIMER,
     "_over": WITH_THE_TIMER,

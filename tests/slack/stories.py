@@ -16,6 +16,7 @@ from bot.desk.model import (
     Incident,
     Key,
     Link,
+    Reminded,
     Ruling,
     Scope,
     Spending,
@@ -218,6 +219,56 @@ def idle(draft: Draft = DRAFT, *, revokes: bool = False, used: bool = True) -> S
     return replace(story, asked_idle=True, idle_revokes=revokes)
 
 
+def rotating(
+    draft: Draft = DRAFT,
+    *,
+    overdue: bool = False,
+    again: bool = False,
+    off: bool = False,
+    coming: KeyState | None = None,
+) -> Story:
+    """A key whose holder was told to rotate it: maybe it is overdue, put off, switched off for it, or another is coming."""
+    story = spent(1_000_000, draft)
+    assert story.grant is not None
+    assert story.key is not None
+    rotates_at = NOW - timedelta(days=9) if overdue else NOW + timedelta(days=14)
+    grant = replace(
+        story.grant,
+        expires_at=NOW + timedelta(days=200),
+        held_since=NOW - timedelta(days=76),
+        rotates_at=rotates_at,
+        overdue_since=NOW - timedelta(days=8) if overdue else None,
+        next_key_id="k_2" if coming else None,
+    )
+    key = replace(story.key, state=KeyState.DISABLED, paused_by="system") if off else story.key
+    next_key = replace(story.key, id="k_2", state=coming) if coming else None
+    return replace(
+        story,
+        grant=grant,
+        key=key,
+        others=(next_key,) if next_key else (),
+        pausable=True,
+        rotation=Reminded(
+            again_at=NOW + timedelta(days=7) if again else None,
+            disables=overdue,
+            off_at=NOW + timedelta(days=1) if overdue and not off else None,
+        ),
+    )
+
+
+def in_grace(draft: Draft = DRAFT) -> Story:
+    """Another key took the place of the one before, which works for a day at most."""
+    story = granted(GrantState.ACTIVE, draft)
+    assert story.grant is not None
+    assert story.key is not None
+    old = replace(story.key, id="k_0", state=KeyState.RETIRING, due_at=NOW + timedelta(days=1), fingerprint="…wxyz")
+    grant = replace(
+        story.grant, expires_at=NOW + timedelta(days=200), held_since=NOW, rotates_at=NOW + timedelta(days=90)
+    )
+    used = {"k_1": NOW - timedelta(minutes=30), "k_0": NOW - timedelta(hours=5)}
+    return replace(story, grant=grant, others=(old,), used=used)
+
+
 def failing(draft: Draft = DRAFT, keys: int = 1) -> Story:
     """One that is over, and so many of whose keys keep failing to be revoked."""
     story = granted(GrantState.ENDING, draft, because=Cause.EXPIRED, by="system")
@@ -295,6 +346,13 @@ def every() -> Iterator[tuple[str, Story]]:
         yield f"lapsed-{words}", lapsed(draft)
         yield f"idle-{words}", idle(draft, revokes=True)
         yield f"unfetched-{words}", unfetched(draft)
+        yield f"in-grace-{words}", in_grace(draft)
+        yield f"rotating-{words}", rotating(draft)
+        yield f"rotating-later-{words}", rotating(draft, again=True)
+        yield f"rotating-overdue-{words}", rotating(draft, overdue=True)
+        yield f"rotating-off-{words}", rotating(draft, overdue=True, off=True)
+        for coming in (KeyState.AWAITED, KeyState.MINTING, KeyState.DEPOSITED, KeyState.SEALED):
+            yield f"rotating-to-{coming}-{words}", rotating(draft, coming=coming)
         yield f"extending-{words}", extending(draft)
         for to in (None, *GrantState):
             yield f"extended-{to}-{words}", extended(draft, to)
@@ -312,6 +370,7 @@ def every() -> Iterator[tuple[str, Story]]:
     yield "holder-left", granted(GrantState.ENDED, because=Cause.LEFT, by="system")
     yield "not-brought", unfetched(because=Cause.NOT_BROUGHT)
     yield "ended-idle", granted(GrantState.ENDED, because=Cause.IDLE, by="system")
+    yield "ended-not-rotated", granted(GrantState.ENDED, because=Cause.NOT_ROTATED, by="system")
     yield "extending-over", extending(state=GrantState.ENDED)
     yield "taken", granted(GrantState.ENDING, by="U0ANA")
     yield "never-made", replace(granted(GrantState.ENDED), key=None)

@@ -467,3 +467,50 @@ def test_an_idle_key_is_asked_about_and_what_follows_is_said() -> None:
         views.notice(NoticeKind.IDLE, stories.idle(revokes=True))
     )
     assert buttons(views.notice(NoticeKind.IDLE, stories.granted(GrantState.ACTIVE))["blocks"]) == []
+
+
+def test_a_reminder_to_rotate_has_the_buttons_that_fit() -> None:
+    """Rotate now, later, give it back; put off, it asks no more; with another key coming, there is nothing to begin."""
+
+    def offered(story: Story) -> list[str]:
+        return buttons(views.notice(NoticeKind.ROTATION_DUE, story)["blocks"])
+
+    assert offered(stories.rotating()) == ["rotate", "rotate_later", "revoke"]
+    assert offered(stories.rotating(again=True)) == ["rotate", "revoke"]
+    assert offered(stories.rotating(overdue=True)) == ["rotate", "rotate_later", "revoke"]
+    assert offered(stories.rotating(overdue=True, off=True)) == ["rotate", "rotate_later", "revoke"]
+    assert offered(stories.rotating(coming=KeyState.SEALED)) == ["pick_up", "revoke"]
+    assert offered(stories.rotating(coming=KeyState.AWAITED)) == ["revoke"]
+    for done in (stories.in_grace(), stories.granted(GrantState.ACTIVE), stories.granted(GrantState.ENDED)):
+        assert offered(done) == [], "it is no longer true"
+        assert buttons(views.notice(NoticeKind.ROTATION_OVERDUE, done)["blocks"]) == []
+
+
+def test_the_card_of_a_rotation_shows_when_both_keys_were_used() -> None:
+    """While the old one works; and the holder can say that they switched."""
+    card = views.notice(NoticeKind.ROTATED, stories.in_grace())
+    said = " ".join(texts(card["blocks"]))
+    assert said.count("last used around") == 2
+    assert buttons(card["blocks"]) == ["switched"]
+
+
+def test_home_and_list_say_when_a_key_is_to_be_rotated() -> None:
+    """By when, and that it is overdue."""
+    for story, word in ((stories.rotating(), "is to be rotated by"), (stories.rotating(overdue=True), "is overdue")):
+        home = Home("U0BEN", mine=(story,))
+        assert word in " ".join(texts(views.home(home)))
+        assert word in " ".join(texts(views.grant_list(home)["blocks"]))
+
+
+def test_who_approved_hears_what_follows_of_a_key_that_is_overdue() -> None:
+    """That it goes on, when it is switched off or revoked, or that it is off."""
+
+    def said(story: Story) -> str:
+        return " ".join(texts(views.notice(NoticeKind.ROTATION_OVERDUE, story)["blocks"]))
+
+    overdue = stories.rotating(overdue=True)
+    assert "it is switched off from" in said(overdue)
+    assert "it is revoked from" in said(replace(overdue, pausable=False))
+    assert overdue.rotation is not None
+    assert "The key goes on." in said(replace(overdue, rotation=replace(overdue.rotation, off_at=None)))
+    assert "switched off until they rotate it" in said(stories.rotating(overdue=True, off=True))

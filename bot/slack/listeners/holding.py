@@ -1,4 +1,4 @@
-"""Holding a key: asking for one that follows it, and saying that it is needed."""
+"""Holding a key: asking for one that follows it, saying that it is needed, and rotating it later."""
 
 from slack_bolt.async_app import AsyncAck, AsyncBoltContext
 
@@ -7,7 +7,7 @@ from bot.slack.answers import Place
 from bot.slack.listeners.listener import Body, Command, Listener, value
 from bot.slack.listeners.switchboard import Switchboard
 from bot.slack.views.holding import EXTEND_FORM
-from bot.slack.views.standing import EXTEND, KEEP
+from bot.slack.views.standing import EXTEND, KEEP, ROTATE_LATER
 
 
 class Holding(Listener):
@@ -16,6 +16,7 @@ class Holding(Listener):
     def register(self, app: Switchboard) -> dict[str, Command]:
         app.action(EXTEND)(self.open_form)
         app.action(KEEP)(self.keep)
+        app.action(ROTATE_LATER)(self.remind_later)
         app.view(EXTEND_FORM)(self.extend)
         return {}
 
@@ -41,3 +42,8 @@ class Holding(Listener):
         story = await self.desk.idling.keep(actor, value(body))
         await ack()
         self.background.start(self.answers.say(Place.of(body), views.kept(story)))
+
+    async def remind_later(self, ack: AsyncAck, body: Body, context: AsyncBoltContext) -> None:
+        story = await self.desk.reminding.put_off(self.actor(context), value(body))
+        await ack()
+        self.background.start(self.answers.say(Place.of(body), views.put_off(story)))

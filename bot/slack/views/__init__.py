@@ -30,7 +30,7 @@ from bot.slack.views.modals import (
 )
 from bot.slack.views.overview import provider_flaw, round_flaw
 from bot.slack.views.request_form import model_options, permission_options, project_options, request_form
-from bot.slack.views.rotation import AWAITED, awaited_view, rotated_at_once, switched, told_to_rotate
+from bot.slack.views.rotation import AWAITED, awaited_view, put_off, rotated_at_once, switched, told_to_rotate
 from bot.slack.views.unusual import explained, paused, suspected, unusual
 from bot.slack.views.usage import budget, my_usage, overspent
 
@@ -70,6 +70,7 @@ __all__ = [
     "problem_view",
     "project_options",
     "provider_flaw",
+    "put_off",
     "receipt",
     "request_form",
     "revoked",

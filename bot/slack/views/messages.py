@@ -8,7 +8,7 @@ from bot.slack.views import standing
 from bot.slack.views.deposits import by_hand_card, deposit_card, deposited, not_brought, stuck_card
 from bot.slack.views.holding import expiring, idle, orphaned
 from bot.slack.views.kit import Block, Message, actions, button, section, small
-from bot.slack.views.rotation import not_rotated, rotated, rotated_at_once
+from bot.slack.views.rotation import due, not_rotated, overdue, rotated, rotated_at_once
 from bot.slack.views.unusual import suspected, unusual
 from bot.slack.views.usage import budget, overspent
 
@@ -380,6 +380,8 @@ _NOTICES = {
     NoticeKind.EXPIRING: expiring,
     NoticeKind.IDLE: idle,
     NoticeKind.ROTATED: rotated,
+    NoticeKind.ROTATION_DUE: due,
+    NoticeKind.ROTATION_OVERDUE: overdue,
     NoticeKind.NOT_ROTATED: not_rotated,
     NoticeKind.ROTATED_AT_ONCE: rotated_at_once,
     NoticeKind.ORPHANED: orphaned,

@@ -1,12 +1,109 @@
 """What holders read of rotations."""
 
+from bot.desk.keys import off_until_rotated
 from bot.desk.model import Key, Story
 from bot.desk.states import GrantState, KeyState
 from bot.slack.text import mention, when
 from bot.slack.views import standing
-from bot.slack.views.kit import Message, View, actions, modal, section, small
+from bot.slack.views.holding import GIVE_BACK
+from bot.slack.views.kit import Message, View, actions, button, modal, section, small
 
 AWAITED = "A person makes this key: they were asked for a new one. You hear from me when it is here; the one that you have works on."
+
+
+def due(story: Story) -> Message:
+    """To the holder: the key is to be rotated, or should have been; with what they can do, while it is so."""
+    draft, grant = story.request.draft, story.grant
+    named = standing.key_named(draft)
+    if grant is None or grant.rotates_at is None or story.rotation is None:
+        what = f"Your {named} was to be rotated"
+        return {"text": f"{what}.", "blocks": [section(f"*{what}*\n{standing.standing(story)}")]}
+    what = (
+        f"Your {named} should have been rotated by {when(grant.rotates_at)}"
+        if grant.overdue_since
+        else f"Rotate your {named} by {when(grant.rotates_at)}"
+    )
+    lines = [f"*{what}*", standing.terms(draft), _follows(story)]
+    offered = [
+        *(
+            standing.rotate(story, "Rotate now", "primary")
+            or ([standing.pick_up(story)] if standing.may_pick_up(story) else [])
+        ),
+        *([button("Remind me later", standing.ROTATE_LATER, grant.id)] if _can_wait(story) else []),
+        standing.revoke(story, GIVE_BACK),
+    ]
+    again = story.rotation.again_at
+    reminded = [small(f"You are reminded again {when(again)}, as you wished.")] if again else []
+    return {
+        "text": f"{what}.",
+        "blocks": [
+            section("\n".join(line for line in lines if line)),
+            actions(*offered),
+            *reminded,
+            small(standing.standing(story)),
+        ],
+    }
+
+
+def _follows(story: Story) -> str:
+    """How to rotate, and what follows where nobody does."""
+    how = (
+        "*Rotate now* gives you a new key; the old one works on beside it until you switched, and then dies by itself. "
+        "Not needed any more? Give it back."
+        if standing.may_rotate(story)
+        else ""
+    )
+    off = story.rotation.off_at if story.rotation else None
+    if story.key is not None and off_until_rotated(story.key):
+        how = "It is switched off: calls with it are refused. *Rotate now* gives you a new key that works."
+    elif off:
+        how += f" If it is not rotated, it is {_switched_off(story)} from {when(off)} on."
+    return how.strip()
+
+
+def _switched_off(story: Story) -> str:
+    return "switched off" if story.pausable else "revoked"
+
+
+def _can_wait(story: Story) -> bool:
+    """Whether a reminder later would still say something new."""
+    return story.rotation is not None and story.rotation.again_at is None and standing.may_rotate(story)
+
+
+def overdue(story: Story) -> Message:
+    """To whoever approved: a key was not rotated in time; when it was used last, and what follows."""
+    draft, grant, holder = story.request.draft, story.grant, mention(story.request.requester)
+    asked = standing.key_to(draft)
+    if grant is None or grant.overdue_since is None or grant.rotates_at is None or story.rotation is None:
+        what = f"Its rotation was overdue: {asked} of {holder}"
+        return {"text": f"{what}.", "blocks": [section(f"*{what}*\n{standing.progress(story)}")]}
+    what = f"Not rotated in time: {asked} of {holder}"
+    off, key = story.rotation.off_at, story.key
+    then = "The key goes on."
+    if key is not None and off_until_rotated(key):
+        then = "It is switched off until they rotate it."
+    elif off:
+        then = f"If it is not rotated, it is {_switched_off(story)} from {when(off)} on."
+    used = f" It was last used on {story.spending.last_day:%d %b %Y}." if story.spending else ""
+    return {
+        "text": f"{what}, by {when(grant.rotates_at)}.",
+        "blocks": [
+            section(
+                f"*{what}*\n{standing.terms(draft)}\nIt was to be rotated by {when(grant.rotates_at)}, and they were "
+                f"reminded.{used} {then}"
+            ),
+            actions(standing.revoke(story), *standing.switch_on(story)),
+            small(standing.progress(story)),
+        ],
+    }
+
+
+def put_off(story: Story) -> str:
+    """To whoever wants to be reminded later."""
+    named = standing.key_named(story.request.draft)
+    if story.rotation is None or story.rotation.again_at is None:
+        return f"There is nothing to be reminded of: {standing.standing(story)}"
+    return f"You are reminded of your {named} again {when(story.rotation.again_at)}."
 
 
 def rotated(story: Story) -> Message:

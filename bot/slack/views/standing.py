@@ -1,5 +1,6 @@
 """Where a request stands, in words, and the buttons that its state offers."""
 
+from bot.desk.keys import off_until_rotated
 from bot.desk.links import LINK_LIVES
 from bot.desk.model import Cause, Draft, Grant, Key, Ruling, Story, Wish
 from bot.desk.offer import AppliedLimit, Enforcer, LimitKind
@@ -22,8 +23,7 @@ APPROVE, DENY, CANCEL, PICK_UP, REVOKE, ASK, OPEN_KEY, OPEN_DEPOSIT, REVOKED_BY_
     "rotate",
     "switched",
 )
-EXTEND, KEEP = "extend", "keep"
-
+EXTEND, KEEP, ROTATE_LATER = "extend", "keep", "rotate_later"
 """The action ids of the desk's buttons."""
 
 MODELS_SHOWN = 3
@@ -159,7 +159,7 @@ def progress(story: Story) -> str:
             return f"{works}{_switched(story)}{_extension(story)}"
         case GrantState.ACTIVE:
             return (
-                f"{holder} has the key{_fingerprint(story)}{_until(grant)}.{_switched(story)}{_retiring(story)}"
+                f"{holder} has the key{_fingerprint(story)}{_until(grant)}.{_switched(story)}{_rotates(grant)}{_retiring(story)}"
                 f"{_extension(story)}"
             )
         case GrantState.ENDING:
@@ -210,7 +210,7 @@ def _grant_stands(story: Story, grant: Grant) -> str:
             until = f" until {when(story.link.expires_at)}" if story.link else ""
             return f"Your link waits for you{until}. Lost it? Get a new one: the old one stops working."
         case GrantState.ACTIVE:
-            has = f"You have the key{_fingerprint(story)}{_until(grant)}.{_switched(story)}{_retiring(story)}"
+            has = f"You have the key{_fingerprint(story)}{_until(grant)}.{_switched(story)}{_rotates(grant)}{_retiring(story)}"
             return f"{has}{_follows(story)}{_extension(story, you=True)}"
         case GrantState.ENDING:
             return f"{_ended(grant, you=True)} {_ending(story, grant)}"
@@ -248,12 +248,16 @@ def may_pick_up(story: Story) -> bool:
 
 def may_rotate(story: Story) -> bool:
     """Whether a press on *Rotate* can succeed."""
-    return story.grant is not None and story.grant.state is GrantState.ACTIVE and story.next_key is None and _on(story)
+    if story.grant is None or story.grant.state is not GrantState.ACTIVE or story.next_key is not None:
+        return False
+    return _on(story) or (story.key is not None and off_until_rotated(story.key))
 
 
-def rotate(story: Story) -> list[Block]:
+def rotate(story: Story, named: str = "Rotate", style: str = "") -> list[Block]:
     """The holder's button, while there is a key to follow."""
-    return [button("Rotate", ROTATE, story.grant.id)] if story.grant and may_rotate(story) else []
+    if story.grant is None or not may_rotate(story):
+        return []
+    return [button(named, ROTATE, story.grant.id, **({"style": style} if style else {}))]
 
 
 def _on(story: Story) -> bool:
@@ -364,6 +368,8 @@ def _switched(story: Story) -> str:
     """Whether the key is off: somebody paused it, or its budget is used up."""
     if story.key and story.key.paused_by and story.key.state in (KeyState.DISABLING, KeyState.DISABLED):
         being = "is being" if story.key.state is KeyState.DISABLING else "is"
+        if off_until_rotated(story.key):
+            return f" *It {being} switched off until it is rotated*: that is overdue."
         return f" *It {being} switched off*: {mention(story.key.paused_by)} paused it."
     match story.key.state if story.key else None:
         case KeyState.DISABLING:
@@ -436,6 +442,15 @@ def _extension(story: Story, *, you: bool = False) -> str:
     return f" {done} is approved: the key that follows it is to be picked up."
 
 
+def _rotates(grant: Grant) -> str:
+    """When another key is to take its place; nothing where the grant ends before."""
+    if grant.rotates_at is None or (grant.expires_at is not None and grant.expires_at <= grant.rotates_at):
+        return ""
+    if grant.overdue_since is not None:
+        return f" *Its rotation is overdue* since {when(grant.rotates_at)}."
+    return f" It is to be rotated by {when(grant.rotates_at)}."
+
+
 def _retiring(story: Story) -> str:
     """That old keys still work, and how long at most."""
     return "".join(
@@ -480,6 +495,8 @@ def _ended(grant: Grant, *, you: bool = False) -> str:
         return f"Lapsed{at}: {'you' if you else mention(grant.holder)} did not pick it up in time."
     if grant.ended_because is Cause.NOT_BROUGHT:
         return f"Lapsed{at}: nobody brought the key in time."
+    if grant.ended_because is Cause.NOT_ROTATED:
+        return f"Its rotation was overdue, and policy ends a key then; the desk took it back{at}."
     if grant.ended_because is Cause.IDLE:
         whom = "you" if you else mention(grant.holder)
         return f"Nothing used it for two weeks, and {whom} did not say that it is needed; the desk took it back{at}."

@@ -14,6 +14,7 @@ depends_on = None
 TRIED = sa.text("attempts > 0")
 EXTENDS = sa.text("extends IS NOT NULL")
 OPEN = sa.text("closed_at IS NULL")
+ROTATES = sa.text("rotates_at IS NOT NULL")
 ACTIVE, GOES_ON = sa.text("state = 'active'"), sa.text("ended_at IS NULL")
 
 
@@ -99,6 +100,11 @@ def upgrade() -> None:
     op.add_column("grants", sa.Column("lapses_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("grants", sa.Column("next_key_id", sa.String(), nullable=True))
     op.add_column("grants", sa.Column("held_since", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("grants", sa.Column("rotates_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("grants", sa.Column("overdue_since", sa.DateTime(timezone=True), nullable=True))
+    op.create_index(
+        "grants_that_rotate", "grants", ["team", "rotates_at"], sqlite_where=ROTATES, postgresql_where=ROTATES
+    )
     op.execute("UPDATE grants SET held_since = created_at WHERE state = 'active'")
     op.drop_index("grants_that_expire", "grants", sqlite_where=ACTIVE, postgresql_where=ACTIVE)
     op.create_index("grants_that_expire", "grants", ["expires_at"], sqlite_where=GOES_ON, postgresql_where=GOES_ON)
@@ -117,6 +123,7 @@ def _what_waits_waits_from_now_on() -> None:
     _begin("deposit", "keys", ["awaited"], now)
     _begin("expiry", "grants", ["active"], now)
     _begin("idle", "grants", ["active"], fortnight)
+    _begin("rotation", "grants", ["active"], now)  # when each is to be rotated is policy's to say: its timer does
 
 
 def _rows(name: str) -> sa.TableClause:
@@ -170,6 +177,9 @@ def downgrade() -> None:
     op.drop_index("notices_to", "notices")
     op.drop_index("grants_that_expire", "grants", sqlite_where=GOES_ON, postgresql_where=GOES_ON)
     op.create_index("grants_that_expire", "grants", ["expires_at"], sqlite_where=ACTIVE, postgresql_where=ACTIVE)
+    op.drop_index("grants_that_rotate", "grants")
+    op.drop_column("grants", "overdue_since")
+    op.drop_column("grants", "rotates_at")
     op.drop_column("grants", "held_since")
     op.drop_column("grants", "next_key_id")
     op.drop_table("silences")

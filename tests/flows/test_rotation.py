@@ -1,0 +1,84 @@
+"""The way of a rotation, over the wire: the reminder, a new key beside the old one, and the old one's end once usage shows the switch."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from bot.desk.model import TimerKind
+from bot.desk.switching import next_month
+from sandbox.server import Running
+from tests.flows.browsing import Browser
+from tests.flows.test_time import MINUTE, later
+from tests.flows.world import POLICY, World, settings_for, world
+
+HOURS_OF_GRACE = 24
+
+
+@pytest.fixture
+async def flow(servers: Running, database_url: str, tmp_path: Path) -> AsyncIterator[World]:
+    """A desk by HTTP, on both databases; keys may live for a year."""
+    policy = POLICY.replace('max_duration = "30d"', 'max_duration = "365d"')
+    settings = settings_for(servers, mode="http", database_url=database_url, folder=tmp_path, policy=policy)
+    async with world(servers, settings) as running:
+        now = running.clock()
+        await running.pass_time(next_month(now) + timedelta(days=1, hours=12) - now)
+        yield running
+
+
+async def revealed(flow: World, known: int) -> str:
+    """Ben signs in, opens the newest link, and has the key."""
+    async with Browser(flow.settings.public_url) as browser:
+        await browser.sign_in("U0BEN")
+        return await browser.reveal(await flow.link(known))
+
+
+async def to_the_next_reminder(flow: World) -> None:
+    """Time passes until the desk has something to say about the rotation."""
+    assert flow.tick is not None
+    await flow.tick()
+    (grant,) = await flow.store.read(lambda tx: tx.living_grants_of(flow.team, "U0BEN", 9))
+    timer = await flow.store.read(lambda tx: tx.timer(flow.team, TimerKind.ROTATION, grant.id))
+    assert timer is not None
+    await later(flow, timer.due_at - flow.clock() + MINUTE)
+
+
+async def test_from_the_reminder_to_the_end_of_the_old_key(flow: World) -> None:
+    """Ben puts it off, then rotates; both keys work; he uses the new one alone, and the old one dies at the vendor."""
+    assert (await flow.ben.click(await flow.approved(duration="200d", budget="100"), "pick_up")).acknowledged
+    old = await revealed(flow, 0)
+    assert "It is to be rotated by" in (await flow.ben.home()).plain
+    await to_the_next_reminder(flow)
+    reminder = await flow.ben.expect_message("Rotate your key")
+    assert reminder.buttons == ["rotate", "rotate_later", "revoke"]
+    assert (await flow.ben.click(reminder, "rotate_later")).acknowledged
+    await flow.ben.expect_message("You are reminded of your key")
+    known = len([one for one in await flow.ben.messages() if any("/k/" in url for url in one.urls)])
+    assert (await flow.ben.click(await flow.ben.expect_message("Rotate your key"), "rotate")).acknowledged
+    new = await revealed(flow, known)
+    card = await flow.ben.expect_message("was rotated")
+    assert card.buttons == ["switched"]
+    assert card.plain.count("no use reported yet") == 2
+    assert [(await flow.call(key)).status_code for key in (old, new)] == [200, 200]
+    await flow.an_hour_later()
+    await flow.ben.expect(
+        lambda seen: any(one.plain.count("last used around") == 2 for one in flow.ben.visible(seen)),
+    )
+    for _ in range(HOURS_OF_GRACE // 2):
+        assert (await flow.call(new)).status_code == 200
+        await flow.an_hour_later()
+        if (await flow.acts()).count("key.revoked"):
+            break
+    assert [(await flow.call(key)).status_code for key in (old, new)] == [401, 200]
+    acts = await flow.acts()
+    of_rotation = [act for act in acts if "rotat" in act or act in ("key.retired", "key.revoked")]
+    assert of_rotation == [
+        "grant.rotation_put_off",
+        "grant.rotation_started",
+        "grant.rotated",
+        "key.retired",
+        "key.revoked",
+    ]
+    await flow.ben.expect_message("was to be rotated")
+    assert not [one for one in await flow.ben.messages() if "rotate_later" in one.buttons or "switched" in one.buttons]

@@ -185,6 +185,20 @@ class DigestStatements(UsageStatements):
         some = select(grants).select_from(source).where(*where, *idle).order_by(keys.c.intended_at, grants.c.id)
         return int(whole), [_team_key(row) for row in self._db.execute(some.limit(limit)).mappings()]
 
+    def team_overdue(self, say: Say, now: datetime, limit: int) -> tuple[int, Sequence[TeamKey]]:
+        """The keys of these that were to be rotated by now: how many, and those that are it for longest."""
+        grants = table(Grant)
+        source, *where = _of_team(say)
+        overdue = _overdue(now)
+        whole = self._db.execute(select(func.count()).select_from(source).where(*where, *overdue)).scalar_one()
+        some = select(grants).select_from(source).where(*where, *overdue).order_by(grants.c.rotates_at, grants.c.id)
+        return int(whole), [_team_key(row) for row in self._db.execute(some.limit(limit)).mappings()]
+
+    def overdue_rotations(self, team: str, now: datetime) -> int:
+        """How many keys were to be rotated by now."""
+        query = select(func.count()).select_from(table(Grant)).where(table(Grant).c.team == team, *_overdue(now))
+        return int(self._db.execute(query).scalar_one())
+
     def spent_by_project(self, team: str, days: Days, limit: int) -> tuple[Spent, Sequence[ProjectWeek], int]:
         """What all keys spent: whole, by provider and project, the most first, and how many projects more there are."""
         grants = table(Grant)
@@ -263,6 +277,13 @@ def _of_team(say: Say) -> tuple[Any, ...]:
         grants.c.holder != say.actor.id,
         or_(requests.c.rule.in_(say.rules), themselves),
     )
+
+
+def _overdue(now: datetime) -> tuple[Any, ...]:
+    """To be rotated by now, and not to end before."""
+    grants = table(Grant)
+    ends_later = or_(grants.c.expires_at.is_(None), grants.c.expires_at > grants.c.rotates_at)
+    return grants.c.state == GrantState.ACTIVE.value, grants.c.rotates_at <= now, ends_later
 
 
 def _team_key(row: RowMapping) -> TeamKey:

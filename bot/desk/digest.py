@@ -32,6 +32,7 @@ from bot.desk.week import (
 IDLE_AFTER = timedelta(days=14)  # unused for so long, a key lies idle
 GRANTS_AT_MOST = 200  # of one holder, looked through
 PENDING_AT_MOST = 200  # among which an approver's are looked for
+ROTATING_SHOWN = 2  # those due first: the largest digest is 49 blocks so
 KEYS_SHOWN, ATTENTION_SHOWN, TOP_SHOWN, PENDING_SHOWN, PROJECTS_SHOWN = 6, 3, 5, 3, 8  # a message takes 50 blocks
 JUMP, JUMP_FROM = 3, 5_000_000  # so many times the week before, and from $5 on: below that a jump says nothing
 ROOMY = 10  # a budget of which less than the tenth part is used
@@ -101,11 +102,20 @@ class Digests:
             for grant in grants
             if grant.state is GrantState.ACTIVE and grant.expires_at and now < grant.expires_at <= ends
         ]
+        rotating = [
+            one
+            for one in (
+                story(grant.id, grant.request_id)
+                for grant in grants
+                if grant.state is GrantState.ACTIVE and grant.rotates_at and grant.rotates_at <= ends
+            )
+            if one not in ending
+        ]
         unused = [grant for grant in grants if grant.state is GrantState.ACTIVE and not _since(of_grant, grant.id, now)]
         idle = [
             one
             for one in (story(grant.id, grant.request_id) for grant in unused)
-            if self._lies_idle(tx, one, now) and one not in ending
+            if self._lies_idle(tx, one, now) and one not in ending and one not in rotating
         ]
         waiting = [story(grant.id, grant.request_id) for grant in grants if grant.state is GrantState.READY]
         spent = _spent(used, days)
@@ -120,6 +130,7 @@ class Digests:
             keys=tuple(keys),
             more=len(grants) - len(keys),
             ending=tuple(sorted(ending, key=_end)[:ATTENTION_SHOWN]),
+            rotating=tuple(sorted(rotating, key=_rotates)[:ROTATING_SHOWN]),
             idle=tuple(idle[:ATTENTION_SHOWN]),
             waiting=tuple(waiting[:ATTENTION_SHOWN]),
             advice=self._advice(tx, actor, days, keys, idle),
@@ -212,6 +223,7 @@ class Digests:
         if not (pending or living or spent.week):
             return None
         idle_count, idle = tx.team_idle(say, self._read(tx, say.actor.team), now - IDLE_AFTER, ATTENTION_SHOWN)
+        overdue_count, overdue = tx.team_overdue(say, now, ATTENTION_SHOWN)
         return ApproverWeek(
             spent=spent,
             living=living,
@@ -220,6 +232,8 @@ class Digests:
             pending_count=len(pending),
             idle=tuple(idle),
             idle_count=idle_count,
+            overdue=tuple(overdue),
+            overdue_count=overdue_count,
         )
 
     # ---- for an admin
@@ -234,8 +248,9 @@ class Digests:
         ]
         failing = tuple(one for one in states if one.flaw or one.stuck)
         outsiders, by_hand = tuple(tx.outsiders(team)), tx.keys_by_hand(team)
+        overdue = tx.overdue_rotations(team, self._clock())
         unusual_count, unusual = tx.unusual_since(team, self._clock() - ONE_WEEK, ATTENTION_SHOWN)
-        if not (projects or failing or outsiders or by_hand or unusual_count):
+        if not (projects or failing or outsiders or by_hand or overdue or unusual_count):
             return None
         return AdminWeek(
             spent=spent,
@@ -244,6 +259,7 @@ class Digests:
             outsiders=outsiders,
             failing=failing,
             by_hand=by_hand,
+            overdue=overdue,
             unusual=tuple(
                 replace(tell(tx, team, request_id, self._providers), incident=tx.incident(team, incident_id))
                 for request_id, incident_id in unusual
@@ -278,6 +294,12 @@ def _key_week(story: Story, used: Sequence[DayUse], days: Days, month: date) -> 
 def _since(of_grant: Mapping[str, Sequence[DayUse]], grant_id: str, now: datetime) -> bool:
     """Whether it was used lately."""
     return any(one.day >= (now - IDLE_AFTER).date() for one in of_grant.get(grant_id, ()))
+
+
+def _rotates(story: Story) -> datetime:
+    if story.grant is None or story.grant.rotates_at is None:
+        raise ValueError("only what is to be rotated is sorted by it")
+    return story.grant.rotates_at
 
 
 def _end(story: Story) -> datetime:

@@ -363,6 +363,12 @@ class Transaction(Protocol):
     ) -> tuple[int, Sequence[TeamKey]]:
         """The living keys of these, at these providers, older than that and unused since: how many, and some."""
 
+    def team_overdue(self, say: Say, now: datetime, limit: int) -> tuple[int, Sequence[TeamKey]]:
+        """The keys that an approver has a say in and that were to be rotated by now: how many, and some, the latest last."""
+
+    def overdue_rotations(self, team: str, now: datetime) -> int:
+        """How many keys were to be rotated by now."""
+
     def spent_by_project(self, team: str, days: Days, limit: int) -> tuple[Spent, Sequence[ProjectWeek], int]:
         """What all keys spent: whole, by project, the most first, and how many projects more there are."""
 

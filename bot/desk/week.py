@@ -147,6 +147,7 @@ class HolderWeek:
     keys: tuple[KeyWeek, ...]
     more: int
     ending: tuple[Story, ...]
+    rotating: tuple[Story, ...]
     idle: tuple[Story, ...]
     waiting: tuple[Story, ...]
     advice: Advice
@@ -182,7 +183,7 @@ class TeamKey:
 class ApproverWeek:
     """An approver's part: what the keys spent that they may approve, or did; those most in use, and what waits for them.
 
-    `idle` are some of the `idle_count` keys that nobody used for long.
+    `idle` are some of the `idle_count` keys that nobody used for long, `overdue` of those that were to be rotated.
     """
 
     spent: Spent
@@ -192,6 +193,8 @@ class ApproverWeek:
     pending_count: int
     idle: tuple[TeamKey, ...]
     idle_count: int
+    overdue: tuple[TeamKey, ...] = ()
+    overdue_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +219,7 @@ class Failing:
 class AdminWeek:
     """An admin's part: what was spent, by project; keys that are nobody's, what fails, and unusual use.
 
-    `by_hand` keys wait for a person; `unusual` are some of the `unusual_count` incidents that the seven days brought.
+    `by_hand` keys wait for a person, `overdue` for their holders to rotate them; `unusual` are some of the `unusual_count` incidents that the seven days brought.
     """
 
     spent: Spent
@@ -225,6 +228,7 @@ class AdminWeek:
     outsiders: tuple[Outsiders, ...]
     failing: tuple[Failing, ...]
     by_hand: int
+    overdue: int = 0
     unusual: tuple[Story, ...] = ()
     unusual_count: int = 0
 

@@ -217,6 +217,28 @@ async def test_an_admin_is_told_of_the_whole_desk(world: World) -> None:
     vendor_of(world).revoke_faults = []
 
 
+async def test_rotations_are_told_of_to_holder_approver_and_admin(world: World) -> None:
+    """To the holder what is to be rotated this week, and what should have been; to the others what was not."""
+    grant, _ = await holding(world)
+    due = world.clock.now + 90 * ONE_DAY
+    (nothing, soon, late) = (monday(due, "UTC") + number * ONE_WEEK for number in (-2, 0, 2))
+    assert (grant.rotates_at, due.weekday()) == (due, 6)
+    for week in (nothing, soon, late):
+        at = datetime.combine(week, NINE.time(), UTC)
+        world.clock.now = at
+        await world.watch.tick()
+        sent = {one.member: one for _, one in await digests(world, at)}
+        holder, approver = sent[BEN.id].holder, sent[CARA.id].approver
+        assert holder
+        assert approver
+        assert [story.grant and story.grant.id for story in holder.rotating] == ([] if week == nothing else [grant.id])
+        overdue = 1 if week == late else 0
+        assert (approver.overdue_count, len(approver.overdue)) == (overdue, overdue)
+        admin = sent[ANA.id].admin if ANA.id in sent else None
+        assert (admin.overdue if admin else 0) == overdue
+        assert all(story.grant and bool(story.grant.overdue_since) == bool(overdue) for story in holder.rotating)
+
+
 async def test_where_there_is_nothing_to_tell_nothing_is_sent(world: World) -> None:
     """To approvers and admins of a desk that has no key, to a holder who gave theirs back; later there is again."""
     await world.asked()

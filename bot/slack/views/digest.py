@@ -123,6 +123,11 @@ def _holder(told: HolderWeek, days: Days, chart: Block | None) -> list[Block]:
     for story in told.ending:
         ends = f" It ends {when(story.grant.expires_at)}." if story.grant and story.grant.expires_at else ""
         blocks += _asks(f"*Your {standing.key_named(story.request.draft)} ends this week.*{ends}", story)
+    for story in told.rotating:
+        by = f" by {when(story.grant.rotates_at)}" if story.grant and story.grant.rotates_at else ""
+        late = story.grant and story.grant.rotates_at and story.grant.rotates_at.date() <= days.last
+        due = f"should have been rotated{by}" if late else f"is to be rotated{by}"
+        blocks += _asks(f"*Your {standing.key_named(story.request.draft)} {due}.*", story)
     for story in told.idle:
         why = "Nobody used it for two weeks or more. What is not needed is better given back: it cannot leak then."
         blocks += _asks(f"*Your {standing.key_named(story.request.draft)} lies idle.* {why}", story)
@@ -191,6 +196,12 @@ def _approver(told: ApproverWeek) -> list[Block]:
         if told.idle_count > len(told.idle):
             lines.append(f"… and {told.idle_count - len(told.idle)} more")
         blocks.append(section(f"*{lie} idle*, unused for two weeks or more\n" + "\n".join(lines)))
+    if told.overdue_count:
+        were = "1 key was" if told.overdue_count == 1 else f"{told.overdue_count} keys were"
+        lines = [f"• {_team_key(one)}" for one in told.overdue]
+        if told.overdue_count > len(told.overdue):
+            lines.append(f"… and {told.overdue_count - len(told.overdue)} more")
+        blocks.append(section(f"*{were} not rotated in time*\n" + "\n".join(lines)))
     return blocks
 
 
@@ -227,6 +238,9 @@ def _admin(told: AdminWeek, chart: Block | None) -> list[Block]:
     if told.by_hand:
         keys = "1 key waits" if told.by_hand == 1 else f"{told.by_hand} keys wait"
         trouble.append(f"• {keys} for a person to revoke by hand.")
+    if told.overdue:
+        were = "1 key was" if told.overdue == 1 else f"{told.overdue} keys were"
+        trouble.append(f"• {were} not rotated in time. Whoever approved them was told.")
     if trouble:
         blocks.append(section(":warning: *What fails*\n" + "\n".join(trouble)))
     return blocks

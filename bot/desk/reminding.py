@@ -23,7 +23,7 @@ from bot.desk.offer import Ability
 from bot.desk.policy import Overdue, Policy, Rotating
 from bot.desk.ports import Clock, Directory, Random, Store, Transaction
 from bot.desk.providers import Providers
-from bot.desk.requests import new_notice, present, tell
+from bot.desk.requests import goes_on, new_notice, present, tell
 from bot.desk.states import GrantState, KeyState
 from bot.desk.switching import Switching
 from bot.desk.timers import Act as Done
@@ -102,7 +102,7 @@ class Reminding:
                 return None
             if found.rotates_at is None:
                 found = self._begin(tx, found, terms, now)
-            if found.rotates_at is None or (found.expires_at is not None and found.expires_at <= found.rotates_at):
+            if not goes_on(found):
                 return None
             if found.next_key_id is not None:
                 return replace(timer, due_at=now + LOOK_AGAIN)
@@ -163,9 +163,7 @@ class Reminding:
         for who, at in dues.items():
             tx.add(replace(self._notice(NoticeKind.ROTATION_OVERDUE, grant, who), due_at=at))
         self._record(tx, grant, Act.ROTATION_OVERDUE, now, told=" ".join(dues))
-        if terms.overdue is not Overdue.DISABLE:
-            return None
-        return replace(timer, step=OVERDUE, due_at=now + terms.disable_after)
+        return replace(timer, step=OVERDUE, due_at=now + terms.disable_after)  # what follows then, policy says then
 
     def _follow(
         self, tx: Transaction, grant: Grant, timer: Timer, terms: Rotating, *, now: datetime, tz: str
@@ -198,7 +196,7 @@ class Reminding:
 
         def act(tx: Transaction) -> Timer | None:
             found = tx.grant(timer.team, timer.about)
-            if found is None or found.state is not GrantState.ACTIVE or found.rotates_at is None:
+            if found is None or found.state is not GrantState.ACTIVE or not goes_on(found):
                 return None
             if found.next_key_id is not None:
                 return replace(timer, due_at=now + LOOK_AGAIN)

@@ -538,9 +538,16 @@ def stuck(key: Key) -> bool:
     return key.state is KeyState.REVOKING and key.attempts >= STUCK_AFTER
 
 
+def goes_on(grant: Grant) -> bool:
+    """Whether the grant is there still when its key is to be rotated."""
+    return grant.rotates_at is not None and (grant.expires_at is None or grant.rotates_at < grant.expires_at)
+
+
 def _reminded(tx: Transaction, grant: Grant, providers: Providers) -> Reminded | None:
     """What the holder of a grant was told of its rotation, since its key was picked up."""
-    timer = tx.timer(grant.team, TimerKind.ROTATION, grant.id) if grant.rotates_at else None
+    if not goes_on(grant):
+        return None
+    timer = tx.timer(grant.team, TimerKind.ROTATION, grant.id)
     if (timer is None or not timer.step) and grant.overdue_since is None:
         return None
     later = tx.timer(grant.team, TimerKind.ROTATE_LATER, grant.id)

@@ -12,7 +12,7 @@ from bot.desk.audit import Act
 from bot.desk.errors import NotYours, Superseded
 from bot.desk.hours import next_working
 from bot.desk.ids import new_id
-from bot.desk.model import Actor, Cause, Grant, Handover, Key, NoticeKind, Story, TimerKind
+from bot.desk.model import Actor, Cause, Grant, Handover, Key, NoticeKind, Ruling, Story, TimerKind
 from bot.desk.policy import Overdue, Rotating
 from bot.desk.ports import Transaction
 from bot.desk.reminding import later, plan
@@ -211,6 +211,47 @@ async def test_a_grant_that_ends_before_is_not_reminded(world: World) -> None:
     await until(world, NOON + 88 * DAY, grant)
     assert not told(world)
     assert (await world.grant(grant)).state is GrantState.ACTIVE
+
+
+async def test_a_key_that_another_grant_follows_is_not_reminded_any_more(world: World) -> None:
+    """Extended, the old key ends after a day: what was said of its rotation is over."""
+    grant = await held(world)
+    await until(world, DUE - 12 * DAY, grant)
+    assert [bool(story.rotation) for story in told(world)] == [True]
+    story = await world.extending.ask(
+        BEN, grant.id, duration=30 * DAY, reason="It goes on", origin=new_id("v", os.urandom)
+    )
+    granted = (await world.requests.decide(CARA, story.request.id, Ruling.APPROVE)).grant
+    assert granted is not None
+    handover = await world.delivering(granted)
+    await world.claim(handover)
+    await world.acknowledge(handover)
+    await world.sweep()
+    assert [bool(story.rotation) for story in told(world)] == [False]
+    await until(world, DUE + DAY, grant)
+    assert len(told(world)) == 1
+    assert not told(world, NoticeKind.ROTATION_OVERDUE)
+
+
+async def test_whoever_holds_a_key_that_is_off_for_its_budget_too_waits_for_the_month(world: World) -> None:
+    """A rotation that is overdue is no way round a budget that is used up."""
+    grant = await held(world)
+    await until(world, DUE + DAY, grant)
+    (key,) = await world.keys(grant)
+
+    def used_up(tx: Transaction) -> None:
+        off = tx.move(tx.move(key, KeyState.DISABLING), KeyState.DISABLED, due_at=world.clock.now + 2 * WEEK)
+        assert off.paused_by is None
+
+    await world.store.write(used_up)
+    await until(world, DUE + WEEK, grant)
+    assert (await world.key(key.id)).paused_by == Actor.system(TEAM).id
+    with pytest.raises(Superseded):
+        await begun(world, grant)
+    world.clock.now += 2 * WEEK
+    await world.sweep()
+    assert (await world.key(key.id)).state is KeyState.DISABLED
+    await rotated(world, grant)
 
 
 async def test_remind_me_later_puts_off_to_half_time(world: World) -> None:

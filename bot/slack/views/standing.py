@@ -2,9 +2,10 @@
 
 from bot.desk.keys import off_until_rotated
 from bot.desk.links import LINK_LIVES
-from bot.desk.model import Cause, Draft, Grant, Key, Ruling, Story, Wish
+from bot.desk.model import Actor, Cause, Draft, Grant, Key, Ruling, Story, Wish
 from bot.desk.offer import AppliedLimit, Enforcer, LimitKind
 from bot.desk.policy import DEPOSIT
+from bot.desk.requests import goes_on
 from bot.desk.states import GrantState, KeyState, RequestState
 from bot.slack.text import escaped, mention, money, name, quoted, span, when
 from bot.slack.views.kit import Block, button, plain_text
@@ -370,6 +371,8 @@ def _switched(story: Story) -> str:
         being = "is being" if story.key.state is KeyState.DISABLING else "is"
         if off_until_rotated(story.key):
             return f" *It {being} switched off until it is rotated*: that is overdue."
+        if story.key.paused_by == Actor.system(story.key.team).id:
+            return f" *It {being} switched off*: its rotation is overdue, and this month's budget is used up."
         return f" *It {being} switched off*: {mention(story.key.paused_by)} paused it."
     match story.key.state if story.key else None:
         case KeyState.DISABLING:
@@ -444,7 +447,7 @@ def _extension(story: Story, *, you: bool = False) -> str:
 
 def _rotates(grant: Grant) -> str:
     """When another key is to take its place; nothing where the grant ends before."""
-    if grant.rotates_at is None or (grant.expires_at is not None and grant.expires_at <= grant.rotates_at):
+    if grant.rotates_at is None or not goes_on(grant):
         return ""
     if grant.overdue_since is not None:
         return f" *Its rotation is overdue* since {when(grant.rotates_at)}."

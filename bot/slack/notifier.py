@@ -41,15 +41,19 @@ class SlackNotifier:
 
     async def _post(self, recipient: str, message: views.Message) -> tuple[str, str]:
         channel = recipient if recipient[0] not in "UW" else await self._conversation(recipient)
-        posted = await _reaching(
-            self._client.chat_postMessage(
-                channel=channel,
-                text=message["text"],
-                blocks=message["blocks"],
-                unfurl_links=False,
-                unfurl_media=False,
+        try:
+            posted = await _reaching(
+                self._client.chat_postMessage(
+                    channel=channel,
+                    text=message["text"],
+                    blocks=message["blocks"],
+                    unfurl_links=False,
+                    unfurl_media=False,
+                )
             )
-        )
+        except Undeliverable:
+            self._direct.pop(recipient, None)  # should it be another by now, the next message finds out
+            raise
         return str(posted["channel"]), str(posted["ts"])
 
     async def _conversation(self, member: str) -> str:

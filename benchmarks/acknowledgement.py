@@ -11,8 +11,8 @@ three approvers, in the channel and at who asked. What follows a click runs on i
 the whole run. `approve_at_once` is the same with updates that take no time, which is the most that can follow. Between
 two runs the desk is given the time to finish.
 
-`listeners`: Bolt tries its listeners one after another. What that costs: an event that the last of all ours takes, against
-the same where it is the only one. Both only acknowledge; no server, no network, and the processor's time is counted. The limit is ours.
+`listeners`: Bolt tries its listeners one after another; ours are one for each kind of delivery. What that costs: an
+event, which the last of them takes, against the same where it is the only one. Both only acknowledge; no server, no network, and the processor's time is counted. The limit is ours.
 """
 
 import itertools

@@ -120,7 +120,8 @@ class FarSide:
 
     `chat_seconds` is what posting and updating messages takes, `provider_seconds` each call of the vendor's. With
     `limited`, Slack's limits are enforced: so many calls of a method in any 60 seconds, one post a second a channel;
-    what is above is answered 429 with Retry-After. With `recorded`, `calls` keeps all of it and `arrived` tells of news.
+    what is above is answered 429 with Retry-After. `provider_busy` adds up what the vendor's calls took that change something:
+    the desk's rounds look there, too, beside whoever is timed. With `recorded`, `calls` keeps all of it and `arrived` tells of news.
     """
 
     approvers: int = 3
@@ -263,7 +264,7 @@ class _Wire(asyncio.Protocol):
                 f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n{more}\r\n"
             ).encode() + content
             if takes:
-                vendor = path.startswith("/openai")
+                vendor = path.startswith("/openai") and verb != "GET"
                 asyncio.get_running_loop().call_later(
                     takes, self._send, answer, time.perf_counter() if vendor else None
                 )

@@ -9,8 +9,8 @@ current before 60 seconds have passed: that is the floor. What is above the limi
 call that comes before that time is over counts as a violation.
 
 `key_in_hand`: submit, card, approve, offer, pick up, link, claim, acknowledge. The vendor takes 300 ms a call. Its time
-is what it spent, added up at its side: a mint is three calls one after another (account, role, key), and the first
-submission in a minute also lists the projects, once. Who asks has read before how to keep a key safe: that is once a year. All the rest is the desk's, this process's part included. Signing in
+is what it spent, added up at its side: a mint is three calls one after another (account, role, key). The first
+submission in a minute also lists the projects, once, which counts as the desk's own in that one round. Who asks has read before how to keep a key safe: that is once a year. All the rest is the desk's, this process's part included. Signing in
 comes before the clock starts: the session cookie is made here, with the desk's own secret.
 """
 

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
@@ -17,6 +19,7 @@ from tests.flows.story import Story as Window
 from tests.slack import stories
 
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures" / "messages"
+YEAR = replace(stories.DRAFT, duration=timedelta(days=365))
 ASKED, READY = stories.pending(), stories.granted(GrantState.READY)
 TOLD: Mapping[NoticeKind, Story] = {
     NoticeKind.APPROVAL: ASKED,
@@ -41,6 +44,11 @@ TOLD: Mapping[NoticeKind, Story] = {
     NoticeKind.NOT_BROUGHT: stories.brought(KeyState.AWAITED),
     NoticeKind.EXPIRING: stories.granted(GrantState.ACTIVE),
     NoticeKind.IDLE: stories.idle(revokes=True),
+    NoticeKind.ROTATION_DUE: stories.rotating(YEAR),
+    NoticeKind.ROTATION_OVERDUE: stories.rotating(YEAR, overdue=True),
+    NoticeKind.ROTATED: stories.in_grace(YEAR),
+    NoticeKind.NOT_ROTATED: stories.rotating(YEAR),
+    NoticeKind.ROTATED_AT_ONCE: READY,
     NoticeKind.ORPHANED: stories.orphaned(to=GrantState.ENDED),
 }
 """A story in which each kind of message is sent."""
@@ -56,6 +64,7 @@ async def messages() -> None:
             )
             page = await Window(browser, servers.base_url).person("U0BEN", "D0BEN")
             await page.set_viewport_size({"width": 1200, "height": 900})
+            await page.clock.set_fixed_time(stories.NOW)
             for kind, story in TOLD.items():
                 await _post(servers, views.notice(kind, story))
                 message = page.get_by_test_id("message").last

@@ -19,9 +19,9 @@ from tests.flows.story import DepositStory, Story
 from tests.flows.test_deposits import ASKED, VALUE
 from tests.flows.test_deposits import FIRST as KEK
 from tests.flows.test_deposits import POLICY as DEPOSITS
-from tests.flows.test_rotation import revealed, to_the_next_reminder
 from tests.flows.world import POLICY as DIGESTS
 from tests.flows.world import World, settings_for, world
+from tests.gallery import messages
 from tests.lessons import everybody_read
 
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
@@ -74,8 +74,8 @@ async def main() -> None:
             await browser.close()
     await deposits()
     await digests()
-    await rotation()
-    print(f"Taken: {', '.join(sorted(path.name for path in PICTURES.glob('*.png')))}")
+    await messages()
+    print(f"Taken: {', '.join(sorted(path.stem for path in PICTURES.rglob('*.png')))}")
 
 
 async def deposits() -> None:
@@ -131,48 +131,6 @@ async def digests() -> None:
                 await digest_seen(flow, member, playwright.chromium, servers.base_url, name)
             await flow.sandbox.features(charts=False)
             await digest_seen(flow, flow.ben, playwright.chromium, servers.base_url, "digest-picture")
-
-
-async def rotation() -> None:
-    """A key that is to be rotated: the reminder, who approved told that it is overdue, and the card while both keys work."""
-    with sandbox_running() as servers, tempfile.TemporaryDirectory() as folder:
-        database = f"sqlite:///{folder}/desk.db"
-        policy = DIGESTS.replace('max_duration = "30d"', 'max_duration = "365d"')
-        policy += '\n[[rotation]]\nprovider = "openai"\noverdue = "disable"\n'
-        settings = settings_for(servers, mode="socket", database_url=database, folder=Path(folder), policy=policy)
-        await asyncio.to_thread(upgrade, database)
-        await asyncio.to_thread(everybody_read, database)
-        async with world(servers, settings) as flow, async_playwright() as playwright:
-            assert (await flow.ben.click(await flow.approved(duration="200d", budget="100"), "pick_up")).acknowledged
-            old = await revealed(flow, 0)
-            await to_the_next_reminder(flow)
-            await message_seen(flow.ben, playwright.chromium, servers.base_url, "Rotate your key", "rotation-reminder")
-            for _ in range(3):
-                await to_the_next_reminder(flow)
-            (grant,) = await flow.store.read(lambda tx: tx.living_grants_of(TEAM, "U0BEN", 9))
-            assert grant.overdue_since is not None
-            await message_seen(
-                flow.ana, playwright.chromium, servers.base_url, "Not rotated in time", "rotation-overdue"
-            )
-            assert (await flow.ben.click(await flow.ben.expect_message("should have been"), "rotate")).acknowledged
-            new = await revealed(flow, 1)
-            for key in (old, old, new):
-                assert (await flow.call(key)).status_code == 200
-            await flow.an_hour_later()
-            await message_seen(flow.ben, playwright.chromium, servers.base_url, "last used around", "rotation-grace")
-
-
-async def message_seen(member: Member, chromium_: BrowserType, base_url: str, text: str, name: str) -> None:
-    """Takes the picture of the member's newest message with this text."""
-    await member.expect(lambda seen: any(text in one.plain for one in member.visible(seen)))
-    browser = await chromium_.launch(
-        executable_path=await asyncio.to_thread(chromium.provide), args=chromium.arguments()
-    )
-    page = await Story(browser, base_url).person(member.id, member.direct)
-    message = page.get_by_test_id("message").filter(has_text=text).last
-    await message.scroll_into_view_if_needed()
-    await message.screenshot(path=PICTURES / f"{name}.png")
-    await browser.close()
 
 
 def _use(tx: Transaction, today: date) -> None:

@@ -13,8 +13,10 @@ import yaml
 
 from bot import checkup
 from bot.desk import audit, due, policy, states
+from bot.desk.model import NoticeKind
 from bot.metrics import Metrics
 from bot.settings import Settings
+from tests import gallery
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"
@@ -43,6 +45,15 @@ def test_every_state_and_act_is_documented() -> None:
         assert f"`{state.value}`" in DOCS["lifecycle.md"], state
     for act in audit.Act:
         assert f"| `{act.value}` |" in DOCS["audit.md"], act
+
+
+def test_every_message_is_shown() -> None:
+    """docs/messages.md has each message that the desk sends, with a picture that is there."""
+    row = r'^\| `(\w+)` \| .+ \| <img alt="\1" src="(.+)" width="420"> \|$'
+    rows = re.findall(row, DOCS["messages.md"], flags=re.MULTILINE)
+    assert sorted(kind for kind, _ in rows) == sorted(gallery.TOLD) == sorted(NoticeKind)
+    for _, picture in rows:
+        assert (ROOT / "docs" / picture).is_file(), picture
 
 
 def test_every_policy_key_is_documented_and_the_schema_is_current() -> None:

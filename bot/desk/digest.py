@@ -13,6 +13,7 @@ from bot.desk.providers import Providers
 from bot.desk.requests import tell
 from bot.desk.retrying import STUCK_AFTER
 from bot.desk.states import GrantState, KeyState
+from bot.desk.waiting import IDLE_AFTER
 from bot.desk.week import (
     ONE_DAY,
     ONE_WEEK,
@@ -29,7 +30,6 @@ from bot.desk.week import (
     Tip,
 )
 
-IDLE_AFTER = timedelta(days=14)  # unused for so long, a key lies idle
 GRANTS_AT_MOST = 200  # of one holder, looked through
 PENDING_AT_MOST = 200  # among which an approver's are looked for
 ROTATING_SHOWN = 2  # those due first: the largest digest is 49 blocks so

@@ -405,13 +405,16 @@ class World:
         policy: str | None = None,
         others: Mapping[str, Provider] | None = None,
         kek: KekSource | None = None,
+        clock: SetClock | None = None,
+        people: Workspace | None = None,
+        slack: Slack | None = None,
     ) -> None:
         self.store = store
         self.policy: str = policy or (beside.policy if beside else POLICY)
-        self.clock: SetClock = beside.clock if beside else SetClock()
-        self.people: Workspace = beside.people if beside else Workspace()
+        self.clock: SetClock = clock or (beside.clock if beside else SetClock())
+        self.people: Workspace = people or (beside.people if beside else Workspace())
         self.vendor: Vendor = beside.vendor if beside else vendor or Vendor()
-        self.slack: Slack = beside.slack if beside else Slack()
+        self.slack: Slack = slack or (beside.slack if beside else Slack())
         self.line = Line(self.people)
         self.slack.clock = self.clock
         vendors = {"openai": self.vendor, **(others or {})}

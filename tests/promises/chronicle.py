@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from tests.desk.world import SetClock
@@ -107,7 +106,13 @@ class What(StrEnum):
     MINTED = "minted"  # a key, at the vendor
     DIED = "died"  # a key, at the vendor
     TOLD = "told"  # who was told, and what: the notice's kind
+    BROUGHT = "brought"  # a key that a person made
+    KEPT = "kept"  # a key that nobody used: its holder said that it is needed
+    EXPLAINED = "explained"  # unusual use: its holder said that it was theirs
+    DIGEST = "digest"  # of the week of the note
+    CHOSE = "chose"  # another time for their digest, or none
     USED = "used"  # a key, for so many millionths of a dollar
+    STOLEN = "stolen"  # a key: somebody else used it, as above
     READ = "read"  # the desk read all usage
     LEFT = "left"  # a member: deactivated or guest
     HEARD = "heard"  # that a member left: Slack's event came through
@@ -204,18 +209,28 @@ def next_at_work(moment: datetime, tz: str) -> datetime:
 
 
 def worked(since: datetime, hours: int, tz: str) -> datetime:
-    """When somebody has been at work for so many hours since then, counted quarter by quarter."""
+    """When somebody has been at work for so many hours since then, counted from one full quarter to the next."""
     moment, left, quarter = next_at_work(since, tz), timedelta(hours=hours), timedelta(minutes=15)
     while left > timedelta():
-        step = min(quarter, left)
-        if at_work(moment, tz):
-            left -= step
-            moment += step
-        else:
+        if not at_work(moment, tz):
             moment = next_at_work(moment, tz)
+            continue
+        begun = timedelta(minutes=moment.minute % 15, seconds=moment.second, microseconds=moment.microsecond)
+        step = min(quarter - begun, left)
+        left -= step
+        moment += step
     return moment
 
 
-def in_order(entries: Sequence[Entry]) -> bool:
-    """Whether these happened one after the other."""
-    return all(one.number < other.number for one, other in pairwise(entries))
+def last_at_work(moment: datetime, tz: str) -> datetime:
+    """This moment where they are at work; else an hour before they last went home, found as above."""
+    if at_work(moment, tz):
+        return moment
+    quarter, hour = timedelta(minutes=15), timedelta(hours=1)
+    # Whoever is home later than a full quarter has been so since it.
+    moment -= timedelta(minutes=moment.minute % 15, seconds=moment.second, microseconds=moment.microsecond)
+    while not at_work(moment - hour, tz):
+        moment -= hour
+    while not at_work(moment - quarter, tz):
+        moment -= quarter
+    return moment - hour

@@ -1,41 +1,41 @@
-"""The referee of a simulated year: what the desk promises, reckoned anew from what people did and the weather.
+"""The referee of a simulated year: holds what happened against what must have, as `reckoning` has it.
 
-It asks nothing of the desk: neither its code, nor its database. What people did, what the vendor saw and what Slack was
-given is enough to tell what there must have been, and when.
+It judges from outside: what people were sent and when, which keys live at the vendors and how long.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import pairwise
+from zoneinfo import ZoneInfo
 
-from tests.promises.chronicle import CLOCKS, NOBODY, VENDOR, Chronicle, Entry, Skies, Weather, What, at_work
-from tests.promises.year import LEAD, Ask, Plan
+from tests.promises.chronicle import NOBODY, VENDOR, Chronicle, Entry, What, at_work, next_at_work
+from tests.promises.planning import DAY, HOUR, Choice, Plan
+from tests.promises.reckoning import Due, End, Reckoning
 
-BEAT = timedelta(seconds=15)
-HOUR = timedelta(hours=1)
-PATIENCE = timedelta(minutes=15)  # what failed is tried again so often at least
-LINK_LIVES = timedelta(minutes=15)
-PAGE_HAS = timedelta(minutes=2)  # from taking the envelope to showing the key
-MAY_LAND = timedelta(minutes=10)  # a mint of unknown outcome, until which its marker is looked for
-LOOKS = timedelta(minutes=1)
-BUDGET_STEPS = (50, 80, 100)  # per cent
-
-
-@dataclass(frozen=True, slots=True)
-class Due:
-    """A message that somebody must get, once: between `after` and `by` on the clock of the first desk.
-
-    `waits`: in their working hours. `must` is False where the other answer is right, too: on the edge of something.
-    """
-
-    ask: int
-    kind: str
-    who: str
-    after: datetime
-    by: datetime
-    waits: bool = False
-    must: bool = True
+TURNS = (
+    ("receipt", "outcome"),
+    ("approval", "reminder"),
+    ("outcome", "pick_up"),
+    ("outcome", "lapsed"),
+    ("outcome", "unacknowledged"),
+    ("outcome", "deposited"),
+    ("deposit", "not_brought"),
+    ("deposited", "pick_up"),
+    ("pick_up", "expiring"),
+    ("lapsed", "expiring"),
+    ("outcome", "idle"),
+    ("expiring", "ended"),
+    ("idle", "ended"),
+    ("budget", "ended"),
+    ("unusual", "ended"),
+    ("outcome", "ended"),
+)
+"""What comes before what, of the messages about one ask to one person."""
+WEEK = timedelta(days=7)
+ENROLLED = 3 * DAY  # who has a key for so long has a digest
+IN_ITS_WEEK = 6 * DAY  # what could not be sent for so long is not made up for
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,48 +51,28 @@ class Referee:
 
     def __init__(self, plan: Plan, chronicle: Chronicle) -> None:
         self._plan = plan
-        self._skies: Skies = plan.skies
         self._chronicle = chronicle
-        self._left = {one.who: one for one in chronicle.all(What.LEFT)}
-        self._heard = {one.who: one for one in chronicle.all(What.HEARD)}
-        self._last = max((one.by_desk for one in chronicle.entries), default=plan.begins)
+        self._of = Reckoning(plan, chronicle)
 
     def findings(self) -> list[Finding]:
         """Every promise that was broken."""
-        return [*self._messages(), *self._keys(), *self._leavers()]
+        return [*self._messages(), *self._order(), *self._keys(), *self._leavers(), *self._digests()]
 
     def verdict(self) -> str:
         """What is wrong, with the seed and the story of each thing concerned; empty where nothing is."""
         told = []
         for finding in self.findings()[:5]:
-            told.append(f"{finding.what}\n{self._chronicle.story(finding.ask)}")
+            told.append(
+                f"{finding.what}\n{self._chronicle.story(finding.ask)}" if finding.ask != NOBODY else finding.what
+            )
         return "\n\n".join([f"the year of seed {self._plan.seed}:", *told]) if told else ""
-
-    # ---- time and weather
-
-    def _by(self, moment: datetime, *kinds: Weather) -> datetime:
-        """When what is due at this moment is done at the latest: the next beat after all of this weather."""
-        by = self._skies.clears(moment, PATIENCE, Weather.ALL_DOWN, *kinds) + BEAT
-        return by + HOUR if self._skewed(moment, by) else by
-
-    def _not_before(self, moment: datetime) -> datetime:
-        return moment - HOUR if self._skewed(moment, moment) else moment
-
-    def _skewed(self, begins: datetime, ends: datetime) -> bool:
-        return self._skies.touch(begins - 2 * HOUR, ends + 2 * HOUR, *CLOCKS)
-
-    def _due(self, cause: Entry | datetime, kind: str, who: str, ask: int, *, must: bool = True) -> Due:
-        """A message that follows at once."""
-        moment = cause if isinstance(cause, datetime) else cause.by_desk
-        by = self._by(moment, Weather.SLACK_DOWN)
-        return Due(ask, kind, who, self._not_before(moment), by, must=must and by < self._plan.ends)
 
     # ---- messages
 
     def _messages(self) -> Iterator[Finding]:
         due: dict[tuple[int, str, str], list[Due]] = defaultdict(list)
-        for ask in self._plan.asks:
-            for one in self._all_due(ask):
+        for number in self._chronicle.asks():
+            for one in self._of.dues(self._plan.ask(number)):
                 due[one.ask, one.kind, one.who].append(one)
         told: dict[tuple[int, str, str], list[Entry]] = defaultdict(list)
         for entry in self._chronicle.all(What.TOLD):
@@ -102,104 +82,37 @@ class Referee:
 
     def _compare(self, about: tuple[int, str, str], due: Sequence[Due], told: Sequence[Entry]) -> Iterator[Finding]:
         ask, kind, who = about
-        left = list(told)
+        left, last = list(told), None
         for one in due:
+            if one.merges and last is not None and one.after <= last.by_desk:
+                continue
             if left and one.after <= left[0].by_desk <= one.by:
-                entry = left.pop(0)
-                if one.waits and not at_work(entry.by_desk, self._plan.people[who].tz):
-                    yield Finding(ask, f"{kind} to {who} out of their working hours, at {entry.by_desk}")
+                last = left.pop(0)
+                if one.waits and not self._at_work(last):
+                    yield Finding(ask, f"{kind} to {who} out of their working hours, at {last.by_desk}")
             elif one.must:
                 yield Finding(ask, f"no {kind} to {who} between {one.after} and {one.by}")
         for entry in left:
             yield Finding(ask, f"{kind} to {who} at {entry.by_desk} for nothing, or once more")
 
-    def _all_due(self, ask: Ask) -> Iterator[Due]:
-        story = self._chronicle.of(ask.number)
-        asked = next((one for one in story if one.what is What.ASKED), None)
-        if asked is None:
-            return
-        yield self._due(asked, "receipt", ask.who, ask.number)
-        yield self._due(asked, "approval", self._manager(ask.who, asked), ask.number)
-        decided = next((one for one in story if one.what in (What.APPROVED, What.DENIED)), None)
-        if decided is None:
-            return
-        yield self._due(decided, "outcome", ask.who, ask.number)
-        if decided.what is What.DENIED:
-            return
-        yield from self._links_due(ask)
-        yield from self._budget_due(ask, decided)
-        if (end := self._end(ask)) is not None:
-            gone = ask.who in self._left
-            yield self._due(end, "ended", ask.who, ask.number, must=not gone)
+    def _at_work(self, told: Entry) -> bool:
+        """By the clock of either desk."""
+        return any(at_work(moment, self._of.tz(told.who)) for moment in (told.at, told.by_desk))
 
-    def _manager(self, who: str, at: Entry) -> str:
-        manager = self._plan.managers[who]
-        left = self._left.get(manager)
-        return manager if left is None or left.number > at.number else LEAD
-
-    def _links_due(self, ask: Ask) -> Iterator[Due]:
-        for sealed in self._chronicle.of(ask.number, What.SEALED):
-            lapse, kind = self._lapse(sealed)
-            if kind and not self._ended_before(ask, lapse):
-                yield self._due(lapse, kind, ask.who, ask.number)
-
-    def _lapse(self, sealed: Entry) -> tuple[datetime, str]:
-        """When this link was over unread, and what its holder is told; no kind where it was read."""
-        after = [one for one in self._chronicle.of(sealed.ask) if one.marker == sealed.marker]
-        for one in after:
-            if one.what is What.OPENED:
-                return one.by_desk, ""
-        for one in after:
-            if one.what is What.CLAIMED:
-                return one.by_desk + PAGE_HAS, "unacknowledged"
-        return sealed.by_desk + LINK_LIVES, "lapsed"
-
-    def _budget_due(self, ask: Ask, decided: Entry) -> Iterator[Due]:
-        """Each step once a month, at the first reading that shows it; several at once are told as one."""
-        end = self._end(ask)
-        uses = self._chronicle.of(ask.number, What.USED)
-        if not uses or ask.spends < BUDGET_STEPS[0] / 200:
-            return
-        said: set[tuple[int, int]] = set()
-        for reading in self._readings:
-            if reading.number < uses[0].number or reading.at > uses[-1].at + timedelta(days=4):
-                continue
-            if end is not None and reading.by_desk >= end:
-                return
-            month = reading.by_desk.month
-            micros = sum(int(one.note) for one in uses if one.number < reading.number and one.at.month == month)
-            crossed = {
-                step for step in BUDGET_STEPS if micros >= step * ask.dollars * 10_000 and (month, step) not in said
-            }
-            said |= {(month, step) for step in crossed}
-            if crossed:
-                yield self._due(reading, "budget", ask.who, ask.number)
-            if 100 in crossed:
-                yield self._due(reading, "overspent", decided.who, ask.number)
-
-    @property
-    def _readings(self) -> list[Entry]:
-        return list(self._chronicle.all(What.READ))
+    def _order(self) -> Iterator[Finding]:
+        """Of the messages about one ask each person had the earlier one first."""
+        told: dict[tuple[int, str], list[Entry]] = defaultdict(list)
+        for entry in self._chronicle.all(What.TOLD):
+            told[entry.ask, entry.who].append(entry)
+        for (ask, who), entries in told.items():
+            at = {kind: [one.number for one in entries if one.note == kind] for kind in {one.note for one in entries}}
+            for first, then in TURNS:
+                if first in at and then in at and min(at[then]) < min(at[first]):
+                    yield Finding(ask, f"{who} had {then} before {first}")
+                elif then == "ended" and first in at and then in at and max(at[first]) > max(at[then]):
+                    yield Finding(ask, f"{who} had {first} after {then}")
 
     # ---- keys
-
-    def _end(self, ask: Ask) -> datetime | None:
-        """When the grant of this ask was over, on the clock of the first desk; None where it is not."""
-        ends = [one.by_desk for one in self._chronicle.of(ask.number, What.GIVEN_BACK, What.TAKEN)]
-        approved = self._chronicle.of(ask.number, What.APPROVED)
-        heard = self._heard.get(ask.who)
-        if heard is not None and approved and approved[0].number < heard.number:
-            ends.append(heard.by_desk)
-        opened = self._chronicle.of(ask.number, What.OPENED)
-        if opened:
-            sealed = next(one for one in self._chronicle.of(ask.number, What.SEALED) if one.marker == opened[0].marker)
-            ends.append(sealed.by_desk + ask.lifetime)
-        end = min(ends, default=None)
-        return end if end is not None and end <= self._last else None
-
-    def _ended_before(self, ask: Ask, moment: datetime) -> bool:
-        end = self._end(ask)
-        return end is not None and end < moment
 
     def _keys(self) -> Iterator[Finding]:
         """No key lives past its end plus one sweep, but while the vendor fails; and none dies before its end."""
@@ -208,44 +121,94 @@ class Referee:
             if minted.ask == NOBODY:
                 yield Finding(NOBODY, f"{minted.marker} was minted for nobody")
                 continue
-            end = self._end_of_key(self._plan.asks[minted.ask], minted)
-            death = died.get(minted.marker)
-            if end is not None and self._by(end, *VENDOR) < self._plan.ends:
-                by = self._by(end, *VENDOR)
-                if death is None or death.by_desk > by:
-                    lived = f"until {death.by_desk}" if death else "on"
-                    yield Finding(
-                        minted.ask, f"{minted.marker} ended at {end}, had to be gone by {by}, and lived {lived}"
-                    )
-            if death is not None and (end is None or death.by_desk < self._not_before(end)):
-                yield Finding(minted.ask, f"{minted.marker} was revoked at {death.by_desk}, before its end {end}")
+            end, death = self._of.end_of_key(self._plan.ask(minted.ask), minted), died.get(minted.marker)
+            yield from self._key(minted, end, death)
 
-    def _end_of_key(self, ask: Ask, minted: Entry) -> datetime | None:
-        sealed = next((one for one in self._chronicle.of(ask.number, What.SEALED) if one.marker == minted.marker), None)
-        if sealed is None:
-            # Nobody knows that it came to be: it is looked for at once, and for as long as another may land.
-            return minted.by_desk + LOOKS
-        ends = [end] if (end := self._end(ask)) is not None else []
-        lapse, kind = self._lapse(sealed)
-        if kind:
-            again = [
-                one.by_desk
-                for one in self._chronicle.of(ask.number, What.MINTED)
-                if one.number > sealed.number and one.by_desk < lapse
-            ]
-            ends += [lapse, *again]
-        return min(ends, default=None)
+    def _key(self, minted: Entry, end: End | None, death: Entry | None) -> Iterator[Finding]:
+        by = self._of.by(end.by, *VENDOR) if end is not None else self._plan.ends
+        if end is not None and by < self._plan.ends and (death is None or death.by_desk > by):
+            lived = f"until {death.by_desk}" if death else "on"
+            yield Finding(minted.ask, f"{minted.marker} ended at {end.by}, had to be gone by {by}, and lived {lived}")
+        if death is not None and (end is None or death.by_desk < self._of.not_before(end.after)):
+            yield Finding(
+                minted.ask, f"{minted.marker} was revoked at {death.by_desk}, before its end {end and end.after}"
+            )
 
     # ---- people
 
     def _leavers(self) -> Iterator[Finding]:
-        """Nobody who left holds a living key, one sweep after Slack told; and none is made for them."""
+        """Nobody who left holds a living key, one sweep after the desk could know; and none is made for them."""
         died = {one.marker: one.by_desk for one in self._chronicle.all(What.DIED)}
-        for who, heard in self._heard.items():
-            by = self._by(heard.by_desk, *VENDOR)
-            for ask in (one for one in self._plan.asks if one.who == who):
-                for minted in self._chronicle.of(ask.number, What.MINTED):
-                    if minted.number > self._left[who].number:
-                        yield Finding(ask.number, f"{minted.marker} was minted for {who}, who had left")
-                    elif by < self._plan.ends and died.get(minted.marker, self._plan.ends) > by:
-                        yield Finding(ask.number, f"{who} left, and still holds {minted.marker} after {by}")
+        for who, left in self._of.left.items():
+            gone = self._of.gone(who)
+            by = self._of.by(gone.by, *VENDOR) if gone else self._plan.ends
+            for minted in self._chronicle.all(What.MINTED):
+                if minted.ask == NOBODY or self._plan.ask(minted.ask).who != who:
+                    continue
+                if minted.number > left.number and self._plan.ask(minted.ask).provider != "console":
+                    yield Finding(minted.ask, f"{minted.marker} was minted for {who}, who had left")
+                elif by < self._plan.ends and died.get(minted.marker, self._plan.ends) > by:
+                    yield Finding(minted.ask, f"{who} left, and still holds {minted.marker} after {by}")
+
+    # ---- digests
+
+    def _digests(self) -> Iterator[Finding]:
+        """Each week once, to whoever has a key, at the time that is theirs; late after an outage, and never at night."""
+        sent: dict[str, list[Entry]] = defaultdict(list)
+        for entry in self._chronicle.all(What.DIGEST):
+            sent[entry.who].append(entry)
+        for who, person in self._plan.people.items():
+            weeks = Counter(entry.note for entry in sent[who])
+            for week, times in weeks.items():
+                if times > 1:
+                    yield Finding(NOBODY, f"{who} had the digest of {week} {times} times")
+            for one, other in pairwise(sent[who]):
+                if date.fromisoformat(one.note) > date.fromisoformat(other.note):
+                    yield Finding(NOBODY, f"{who} had the digest of {other.note} after that of {one.note}")
+            by_week = {date.fromisoformat(entry.note): entry for entry in sent[who]}
+            monday = self._plan.begins.date()
+            while datetime.combine(monday, time(), UTC) < self._plan.ends:
+                yield from self._week(who, person.tz, monday, by_week.pop(monday, None))
+                monday += WEEK
+            for entry in by_week.values():
+                yield Finding(NOBODY, f"{who} had a digest of {entry.note}, which is no week")
+
+    def _week(self, who: str, tz: str, monday: date, sent: Entry | None) -> Iterator[Finding]:
+        weekday, hour, off, edge = self._chosen(who, monday, tz)
+        moment = datetime.combine(monday + weekday * DAY, time(hour), ZoneInfo(tz)).astimezone(UTC)
+        by = self._of.by_at_work(moment, who)
+        if sent is not None:
+            if not self._at_work(sent):
+                yield Finding(NOBODY, f"{who} had the digest of {monday} at night: {sent.by_desk}")
+            if not edge and (off or not self._of.not_before(moment) <= sent.by_desk <= by):
+                yield Finding(
+                    NOBODY, f"{who} had the digest of {monday} at {sent.by_desk}, not {moment} to {by}, {off=}"
+                )
+        elif (
+            not (off or edge) and by < min(self._plan.ends - DAY, moment + IN_ITS_WEEK) and self._holds(who, moment, by)
+        ):
+            yield Finding(NOBODY, f"{who} had no digest of {monday}, from {moment} to {by}")
+
+    def _chosen(self, who: str, monday: date, tz: str) -> tuple[int, int, bool, bool]:
+        """The time that is theirs that week; whether they want none; and whether they chose so just then."""
+        mine: Sequence[Choice] = [one for one in self._plan.choices if one.who == who]
+        chose = next((one for one in self._chronicle.all(What.CHOSE) if one.who == who), None)
+        if not mine or chose is None:
+            return 0, 9, False, False
+        begins = datetime.combine(monday, time(), ZoneInfo(tz)).astimezone(UTC)
+        edge = begins - WEEK <= chose.at < begins + WEEK
+        if chose.at >= begins + WEEK:
+            return 0, 9, False, edge
+        return mine[0].weekday, mine[0].hour, mine[0].off, edge
+
+    def _holds(self, who: str, moment: datetime, by: datetime) -> bool:
+        """Whether they have had a key for a while, and still do."""
+        left = self._of.left.get(who)
+        if left is not None and left.by_desk <= by + HOUR:
+            return False
+        for opened in self._chronicle.all(What.OPENED):
+            if opened.who == who and opened.by_desk + ENROLLED < moment:
+                end = self._of.end(self._plan.ask(opened.ask))
+                if end is None or end.after > next_at_work(by, self._of.tz(who)):
+                    return True
+        return False

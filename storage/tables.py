@@ -424,6 +424,7 @@ class NoticeRow(SQLModel, table=True):
     channel: str | None = None
     ts: str | None = None
     attempts: int = 0
+    waits: bool = False
 
 
 class LessonRow(SQLModel, table=True):

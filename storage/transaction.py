@@ -116,9 +116,9 @@ class SqlTransaction(DigestStatements, IncidentStatements):
         values = {"shown": notice.wanted, "channel": channel, "ts": ts, "attempts": 0, "due_at": notice.due_at}
         self._change(notice, values)
 
-    def put_off(self, notice: Notice, until: datetime) -> None:
-        """Due again then, and one attempt older."""
-        self._change(notice, {"due_at": until, "attempts": notice.attempts + 1})
+    def put_off(self, notice: Notice, until: datetime, *, failed: bool = True) -> None:
+        """Due again then; where it `failed`, one attempt older."""
+        self._change(notice, {"due_at": until, "attempts": notice.attempts + failed})
 
     def _change(self, notice: Notice, values: dict[str, Any]) -> None:
         self._db.execute(statements.changed(_NOTICES, "team", "id"), {**values, **its(team=notice.team, id=notice.id)})

@@ -262,6 +262,7 @@ def assemble(
         installation=installation,
         mailing=mailing,
         notifier=notifier,
+        directory=directory,
         bell=bell,
         clock=clock,
         random=random,

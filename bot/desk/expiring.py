@@ -85,6 +85,7 @@ class Expiring:
                         found.holder,
                         clock=self._clock,
                         random=self._random,
+                        waits=found.draft.duration >= CAN_WAIT,
                     )
                 )
             return replace(timer, due_at=later) if later else None

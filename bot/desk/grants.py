@@ -355,7 +355,10 @@ class Grants:
         recorded_as: Act,
         tell_at: datetime | None = None,
     ) -> None:
-        """Ends a grant: its link is closed, its living keys are to be revoked, and the holder is told, then or at once."""
+        """Ends a grant: its link is closed, its living keys are to be revoked, and the holder is told at once.
+
+        With `tell_at`, when they next work: then it can wait.
+        """
         for key in living(tx, grant):
             put_away(tx, grant, key, now, because=because)
         # An invitation that nobody began to send leaves nothing at the provider.
@@ -380,6 +383,7 @@ class Grants:
                     NoticeKind.ENDED, grant.team, grant.request_id, grant.holder, clock=self._clock, random=self._random
                 ),
                 due_at=tell_at or now,
+                waits=tell_at is not None,
             )
         )
         tx.record(team=grant.team, at=now, actor=by, act=recorded_as, subject=grant.id, key=grant.key_id)

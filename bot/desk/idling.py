@@ -104,7 +104,13 @@ class Idling:
         tx.redraw(grant.team, grant.request_id, now)
         tx.add(
             new_notice(
-                NoticeKind.IDLE, grant.team, grant.request_id, grant.holder, clock=self._clock, random=self._random
+                NoticeKind.IDLE,
+                grant.team,
+                grant.request_id,
+                grant.holder,
+                clock=self._clock,
+                random=self._random,
+                waits=True,
             )
         )
         system = Actor.system(grant.team).id

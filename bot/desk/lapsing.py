@@ -201,7 +201,7 @@ class Lapsing:
         redraw_extended(tx, request, now)
 
     def _notice(self, kind: NoticeKind, request: AccessRequest, recipient: str) -> Notice:
-        return new_notice(kind, request.team, request.id, recipient, clock=self._clock, random=self._random)
+        return new_notice(kind, request.team, request.id, recipient, clock=self._clock, random=self._random, waits=True)
 
 
 def over(tx: Transaction) -> Timer | None:

@@ -327,7 +327,8 @@ class NoticeKind(StrEnum):
 class Notice:
     """A message the desk owes to somebody and keeps current: due while `shown` is behind `wanted`.
 
-    `about` is the request it tells of; `recipient` is a member or a channel.
+    `about` is the request it tells of; `recipient` is a member or a channel. `waits`: it is posted in its recipient's
+    working hours alone, however late an outage makes it.
     """
 
     team: str
@@ -341,6 +342,7 @@ class Notice:
     channel: str | None = None
     ts: str | None = None
     attempts: int = 0
+    waits: bool = False
 
 
 @dataclass(frozen=True, slots=True)

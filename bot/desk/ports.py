@@ -167,8 +167,8 @@ class Transaction(Protocol):
     def shown(self, notice: Notice, *, channel: str | None, ts: str | None) -> None:
         """The recipient now sees version `notice.wanted` of it, there. A newer version wanted meanwhile is due now."""
 
-    def put_off(self, notice: Notice, until: datetime) -> None:
-        """The notice is due again then, and one attempt older."""
+    def put_off(self, notice: Notice, until: datetime, *, failed: bool = True) -> None:
+        """The notice is due again then; where it `failed`, one attempt older."""
 
     # What time does next about one thing.
     def set_timer(self, team: str, kind: TimerKind, about: str, due_at: datetime) -> None:

@@ -138,6 +138,7 @@ class Replacing:
                     who,
                     clock=lambda who=who: dues[who],  # type: ignore[misc]  # bound for each
                     random=self._random,
+                    waits=True,
                 )
             )
 

@@ -512,8 +512,17 @@ def new_key(grant: Grant, state: KeyState, now: datetime, random: Random) -> Key
     )
 
 
-def new_notice(kind: NoticeKind, team: str, request_id: str, recipient: str, *, clock: Clock, random: Random) -> Notice:
-    """A notice that is due at once."""
+def new_notice(
+    kind: NoticeKind,
+    team: str,
+    request_id: str,
+    recipient: str,
+    *,
+    clock: Clock,
+    random: Random,
+    waits: bool = False,
+) -> Notice:
+    """A notice that is due at once; one that `waits`, in its recipient's working hours."""
     return Notice(
         team=team,
         id=new_id("n", random),
@@ -523,6 +532,7 @@ def new_notice(kind: NoticeKind, team: str, request_id: str, recipient: str, *, 
         wanted=1,
         shown=0,
         due_at=clock(),
+        waits=waits,
     )
 
 

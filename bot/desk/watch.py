@@ -21,11 +21,12 @@ from bot.desk.budgets import Budgets
 from bot.desk.due import DueKind, SweepName
 from bot.desk.errors import NotThere, Superseded, Unavailable, Undeliverable
 from bot.desk.grants import Grants
+from bot.desk.hours import next_working
 from bot.desk.installation import Installation
 from bot.desk.invitations import Invitations
 from bot.desk.mailing import Mailing
 from bot.desk.model import Actor, Cause, Grant, Key, Link, Notice, NoticeKind, Story
-from bot.desk.ports import Clock, Notifier, Random, Store, Transaction
+from bot.desk.ports import Clock, Directory, Notifier, Random, Store, Transaction
 from bot.desk.providers import Providers
 from bot.desk.requests import Requests, new_notice
 from bot.desk.retrying import wait_before
@@ -55,12 +56,16 @@ PATIENCE = timedelta(seconds=90)  # with one message, Slack's rate limits waited
 
 @dataclass(frozen=True, slots=True)
 class _Showing:
-    """How the showing of a notice ended: where it stands, or when it is tried again; whether a Home is old by it."""
+    """How the showing of a notice ended: where it stands, or when it is tried again; whether a Home is old by it.
+
+    Not `failed`: it waits for its reader's morning.
+    """
 
     notice: Notice
     channel: str | None
     ts: str | None
     again_at: datetime | None = None
+    failed: bool = True
     changes_home: bool = False
 
 
@@ -84,6 +89,7 @@ class Watch:
         installation: Installation,
         mailing: Mailing,
         notifier: Notifier,
+        directory: Directory,
         bell: Bell,
         clock: Clock,
         random: Random,
@@ -103,6 +109,7 @@ class Watch:
         self._installation = installation
         self._mailing = mailing
         self._notifier = notifier
+        self._directory = directory
         self._bell = bell
         self._clock = clock
         self._random = random
@@ -402,13 +409,15 @@ class Watch:
     def _write_down(self, shown: Sequence[_Showing], tx: Transaction) -> None:
         for one in shown:
             if one.again_at is not None:
-                tx.put_off(one.notice, one.again_at)
+                tx.put_off(one.notice, one.again_at, failed=one.failed)
             else:
                 tx.shown(one.notice, channel=one.channel, ts=one.ts)
 
     async def _show(self, notice: Notice, told: Awaitable[Story]) -> _Showing:
         try:
             story = await told
+            if (opens := await self._opens(notice, story)) is not None:
+                return _Showing(notice, notice.channel, notice.ts, opens, failed=False)
             async with asyncio.timeout(PATIENCE.total_seconds()):
                 channel, ts = await self._notifier.show(notice, story)
         except (Undeliverable, NotThere) as error:
@@ -423,6 +432,19 @@ class Watch:
             again_at = self._clock() + wait_before(notice.attempts)
             return _Showing(notice, notice.channel, notice.ts, again_at)
         return _Showing(notice, channel, ts, changes_home=_changes_home(notice, story))
+
+    async def _opens(self, notice: Notice, story: Story) -> datetime | None:
+        """When the notice may be posted, if not now: what waited for its reader's morning, and came late for it, waits for the next.
+
+        Unless the key of which it tells would be over by then.
+        """
+        now = self._clock()
+        if not notice.waits or notice.ts is not None or notice.recipient[0] not in "UW":
+            return None
+        person = await self._directory.person(notice.recipient)
+        opens = next_working(now, person.tz if person else "UTC")
+        ends = story.grant.expires_at if story.grant and story.grant.state is GrantState.ACTIVE else None
+        return None if opens <= now or (ends is not None and now < ends <= opens) else opens
 
     async def redraw(self) -> None:
         """Draws the Homes of those whom notices went to. A crash loses that: opening a Home draws it anew."""

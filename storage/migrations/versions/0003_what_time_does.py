@@ -46,6 +46,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name"),
     )
     op.create_index("notices_to", "notices", ["team", "recipient"])
+    op.add_column("notices", sa.Column("waits", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.create_table(
         "usage_hours",
         sa.Column("team", sa.String(), nullable=False),
@@ -174,6 +175,8 @@ def _digests() -> None:
 
 def downgrade() -> None:
     op.drop_table("lessons")
+    with op.batch_alter_table("notices") as notices:
+        notices.drop_column("waits")
     op.drop_index("notices_to", "notices")
     op.drop_index("grants_that_expire", "grants", sqlite_where=GOES_ON, postgresql_where=GOES_ON)
     op.create_index("grants_that_expire", "grants", ["expires_at"], sqlite_where=ACTIVE, postgresql_where=ACTIVE)

@@ -188,26 +188,27 @@ def _ask(
     soon = chance.random() < 0.6  # most of the team asks when the desk is new
     at = max(some_time(0.0, 0.15 if soon else 0.95), arrives)
     hours = chance.choice((4, 8, 24, 7 * 24, 30 * 24, 90 * 24, 90 * 24, 180 * 24, 300 * 24))
-    dear = chance.random() < 0.06
-    stolen = chance.random() < 0.1
+    # What is rare is not left to chance: there is some of it in a small team's year, too.
+    brought, dear, stolen = number % 10 == 7, number % 16 == 5, number % 10 == 4
+    rarely = {3: "never", 9: "breaks off", 15: "later"}.get(number % 20)
     return Ask(
         number=number,
         who=who.id,
         at=next_at_work(at, who.tz) + chance.randrange(50) * MINUTE,
-        lifetime=timedelta(hours=hours),
+        lifetime=180 * DAY if stolen else 30 * DAY if dear else timedelta(hours=hours),
         dollars=chance.choice((5, 25, 100)),
-        provider=BROUGHT if chance.random() < 0.1 else MINTING,
+        provider=BROUGHT if brought else MINTING,
         strict=chance.random() < 0.5,
         decides=None
         if chance.random() < 0.04
         else chance.choice((20 * MINUTE, 2 * HOUR, 6 * HOUR, 20 * HOUR, 2 * DAY)),
         denies=chance.random() < 0.05,
-        brings=None if chance.random() < 0.15 else chance.choice((20 * MINUTE, 6 * HOUR, 2 * DAY)),
+        brings=None if number % 20 == 17 else chance.choice((20 * MINUTE, 6 * HOUR, 2 * DAY)),
         picks_up=None if chance.random() < 0.04 else chance.choice((10 * MINUTE, HOUR, DAY, 3 * DAY, 6 * DAY)),
-        opens=chance.choices(("at once", "later", "never", "breaks off"), (85, 8, 4, 3))[0],
-        gives_back=chance.uniform(0.1, 40) * DAY if chance.random() < 0.1 else None,
-        taken=chance.uniform(0.1, 60) * DAY if chance.random() < 0.05 else None,
-        uses=95 if stolen else chance.choice((0, 8, 60, 60, 95)),
+        opens=rarely or "at once",
+        gives_back=chance.uniform(0.1, 40) * DAY if chance.random() < 0.1 and not stolen else None,
+        taken=chance.uniform(0.1, 60) * DAY if chance.random() < 0.05 and not stolen else None,
+        uses=95 if stolen or dear else chance.choice((0, 8, 60, 60, 95)),
         spends=chance.uniform(0.9, 1.6) if dear else chance.uniform(0.01, 0.4),
         extends=chance.random() < 0.25,
         idle=chance.choice(("keep", "keep", "give back", "")),

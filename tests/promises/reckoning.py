@@ -15,6 +15,7 @@ from tests.promises.chronicle import (
     Weather,
     What,
     at_work,
+    clock_changes,
     last_at_work,
     next_at_work,
     worked,
@@ -471,6 +472,11 @@ class Reckoning:
             must = not self._skies.touch(stolen.at - 2 * DAY, stolen.at + HOUR, *ANY)
             for kind, who in (("unusual", ask.who), ("suspected", decided.who)):
                 yield self._at_once(reading, kind, who, ask.number, must=must)
+        # Whoever works by UTC works at another hour of their own once their clocks are put: that may look like a first night.
+        for changed in clock_changes(self.tz(ask.who), self._plan.begins, self._plan.ends):
+            if not self._ended_before(ask, changed):
+                for kind, who in (("unusual", ask.who), ("suspected", decided.who)):
+                    yield Due(ask.number, kind, who, changed, changed + 7 * DAY, must=False)
 
     def _stuck(self, ask: Ask, decided: Entry) -> Iterator[Due]:
         """A revocation that fails for long is a task of whoever approved, and of the admin."""
@@ -494,7 +500,8 @@ class Reckoning:
                 end.after - HOUR, end.by + HOUR, *CLOCKS, Weather.ALL_DOWN, Weather.SLACK_DOWN
             )
             must = failing and quiet and spell.ends >= end.by + TRIED_BY and not self.over(by)
-            approver = decided.who if decided.who not in self.left else LEAD
+            left = self.left.get(decided.who)
+            approver = decided.who if left is None or left.by_desk > end.after else LEAD
             for who in {approver, LEAD} - {ask.who}:
                 after = self.not_before(max(end.after, spell.begins) + GIVES_UP - MINUTE)
                 last = self.by(end.by + TRIED_BY if must else by, Weather.SLACK_DOWN)

@@ -7,15 +7,16 @@ import asyncio
 import heapq
 import os
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 
 from bot.desk import envelope
 from bot.desk.errors import DeskError, ProviderError, Unavailable
@@ -43,6 +44,7 @@ from tests.promises.planning import (
 )
 
 BEAT = timedelta(seconds=15)  # of the desk's metronome
+WORKDAYS = range(5)
 FAR = datetime.max.replace(tzinfo=UTC)
 PASSES_AT_MOST = 200_000  # in a year: what goes on for ever must not
 
@@ -384,7 +386,7 @@ class Year:
     async def _rounds(self, world: World) -> None:
         """An hour before keys are used the desk reads what was used: so it knows in which hour they were."""
         self._will(self.truth.now + DAY, "", NOBODY, "rounds", self._rounds)
-        if self._up():
+        if self._up() and self.truth.now.weekday() in WORKDAYS:
             self.passes["go_round"] += 1
             await world.watch.go_round()
 
@@ -392,7 +394,9 @@ class Year:
         """Once a day: whoever works with a key that lives. Then the desk reads it."""
         self._will(self.truth.now + DAY, "", NOBODY, "use", self._use_keys)
         today = self.truth.now.date()
-        for marker, held in list(self._in_hand.items()) if today.weekday() < 5 else ():
+        if today.weekday() not in WORKDAYS:
+            return
+        for marker, held in list(self._in_hand.items()):
             ask = held.ask
             if held.handle not in self.vendor.living or self._gone(ask.who):
                 del self._in_hand[marker]
@@ -466,15 +470,34 @@ class _AtOnce(ThreadPoolExecutor):
         return done
 
 
+@dataclass(frozen=True)
+class _Held:
+    """One connection for all transactions, of which there is never more than one at a time."""
+
+    connection: Connection
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """As an engine does."""
+        with self.connection.begin():
+            yield self.connection
+
+
 class HurriedStore(SqlStore):
-    """The store, without what costs most and is no matter here: the disk's word for each commit, and threads of its own.
+    """The store, without what costs most and is no matter here: threads, a connection for each transaction, and the disk.
 
     For one desk on SQLite. Whether commits survive a crash, and who wins a race, other tests tell.
     """
 
     def __init__(self, *, writing: Engine, reading: Engine) -> None:
         super().__init__(writing=writing, reading=reading)
-        event.listen(writing, "connect", lambda one, _: one.execute("PRAGMA synchronous = OFF").close())
-        self._writer.shutdown()
-        self._reader.shutdown()
+        for threads in (self._writer, self._reader):
+            threads.shutdown()
         self._writer = self._reader = _AtOnce(1)
+        event.listen(writing, "connect", lambda one, _: one.execute("PRAGMA synchronous = OFF").close())
+        self._held = _Held(writing.connect())
+        self._writing = self._reading = cast(Engine, self._held)  # of an engine, the store asks for transactions alone
+
+    def _close(self) -> None:
+        self._held.connection.close()
+        self._held.connection.engine.dispose()

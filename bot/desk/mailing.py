@@ -34,6 +34,7 @@ PATIENCE = timedelta(seconds=120)  # with one digest, Slack's rate limits waited
 ENROL_EVERY = timedelta(hours=1)  # who got a key, or a say, has a digest from then on
 MANY = 50  # so many due at once, and everybody is asked about together
 KNOWN_FOR = timedelta(minutes=9)  # what the directory said of everybody; below the ten minutes that it keeps it
+ASKED_AGAIN = timedelta(minutes=5)  # while nobody can be looked up: not by everybody's digest at each beat
 LOOK = "look at the digest"
 PIECE = 500  # people who are enrolled in one transaction
 
@@ -120,7 +121,7 @@ class Mailing:
             person = await self._directory.person(leased.member)
         except Unavailable as error:
             log.warning("the digest of %s waits: %s", leased.member, error)
-            return self._later(leased, now + wait_before(leased.attempts), attempts=leased.attempts)
+            return self._later(leased, now + ASKED_AGAIN, attempts=leased.attempts)
         tz = person.tz if person else "UTC"
         week = None if leased.off else leased.owed(now, tz)
         if week is None or person is None or unwelcome(actor, person):

@@ -1,6 +1,7 @@
 """The weekly digest: what each is told, when by their own clock, and exactly once, whatever breaks."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -454,16 +455,20 @@ async def test_slack_is_down_and_some_cannot_be_reached(world: World) -> None:
 
 
 async def test_people_cannot_be_asked_about_and_guests_are_told_nothing(world: World) -> None:
-    """Without the directory nothing is sent, and it is tried again; who became a guest, or left, gets none."""
+    """Without the directory nothing is sent, and it is tried again, not at each beat; who became a guest, or left, gets none."""
     await holding(world)
     await digests(world, NINE - ONE_DAY)
     asking = world.people.person
+    asked: Counter[str] = Counter()
 
     async def down(member: str, *, fresh: bool = False) -> Person | None:
+        asked[member] += 1
         raise Unavailable("Slack does not answer now.")
 
     world.people.person = down  # type: ignore[method-assign]  # Slack is away
-    assert await sent_to(world, NINE) == []
+    for beat in range(40):
+        assert await sent_to(world, NINE + beat * timedelta(seconds=15)) == []
+    assert set(asked.values()) == {2}, "everybody is asked about at each beat"
     world.people.person = asking  # type: ignore[method-assign]  # and back
     world.people.people[BEN.id] = replace(world.people.people[BEN.id], guest=True)
     world.people.people[CARA.id] = replace(world.people.people[CARA.id], deleted=True)

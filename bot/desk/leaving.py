@@ -142,7 +142,7 @@ class Leaving:
             notice = new_notice(
                 NoticeKind.ORPHANED, grant.team, grant.request_id, who, clock=self._clock, random=self._random
             )
-            tx.add(replace(notice, due_at=works))
+            tx.add(replace(notice, due_at=works, waits=True))
         tx.record(
             team=grant.team,
             at=now,

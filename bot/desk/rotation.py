@@ -231,6 +231,7 @@ class Rotation:
                 grant.holder,
                 clock=lambda: told_at,
                 random=self._random,
+                waits=True,
             )
         )
         tx.record(

@@ -151,7 +151,7 @@ class Year:
         return self._desks[:some]
 
     async def _sweep(self, due: "DueTimes") -> Mapping[str, datetime]:
-        """What is due, on all desks that are up, at once; and everything once a day, due by this look or not.
+        """What is due, on all desks that are up, at once; and everything but the rounds once a day, due by this look or not.
 
         Returns what is due later.
         """
@@ -162,7 +162,9 @@ class Year:
             self._swept_all = self.truth.now
         while True:  # what one sweep does may leave something for another
             latest, found = max(clock() for _, clock in up), due.look()
-            parts = [part for part in PARTS if all_of_them or found.get(part, FAR) <= latest]
+            parts = [
+                part for part in PARTS if found.get(part, FAR) <= latest or (all_of_them and part != "go_round")
+            ]
             if not parts or self.passes.total() > PASSES_AT_MOST:
                 return found
             for part in parts:

@@ -8,7 +8,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 	--no-emit-find-links --no-annotate --custom-compile-command "make lock" pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test crashes races fuzz check bench format lock pictures schema
+.PHONY: help setup demo run test crashes races year fuzz check bench format lock pictures schema
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -27,6 +27,9 @@ test: $(VENV)/.dev ## run all tests, on both databases and in a real browser
 
 races: $(VENV)/.dev ## try each race of tests/promises/test_races.py 300 times on each database, and say how they came out
 	@KEYDESK_RACES=300 $(BIN)/python -m pytest -q -rP tests/promises/test_races.py
+
+year: $(VENV)/.dev ## play a year of 200 people with 600 keys, on SQLite and on two desks with PostgreSQL (many minutes)
+	@KEYDESK_YEAR=1 $(BIN)/python -m pytest -q -rP tests/promises/test_a_year.py
 
 crashes: $(VENV)/.dev ## kill a desk before and after each of its steps, and see what it leaves (minutes)
 	@KEYDESK_CRASHES=1 $(BIN)/python -m pytest -q -n auto tests/promises/test_crashes.py

@@ -247,7 +247,9 @@ class Reminding:
         return person.tz if person else "UTC"
 
     def _notice(self, kind: NoticeKind, grant: Grant, recipient: str) -> Notice:
-        return new_notice(kind, grant.team, grant.request_id, recipient, clock=self._clock, random=self._random)
+        return new_notice(
+            kind, grant.team, grant.request_id, recipient, clock=self._clock, random=self._random, waits=True
+        )
 
     def _record(self, tx: Transaction, grant: Grant, act: Act, now: datetime, *, by: str = "", **detail: str) -> None:
         actor = by or Actor.system(grant.team).id

@@ -59,6 +59,7 @@ class Ask:
     idle: str  # asked whether it is needed: "keep", "give back", or "" for no answer
     stolen: timedelta | None  # so long after it was opened; somebody else uses it for a day
     explains: str  # told of that: "mine", "revoke", or "" for no answer
+    rotates: int | None  # its key, told so often that it is time; None: never
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +215,7 @@ def _ask(
         idle=chance.choice(("keep", "keep", "give back", "")),
         stolen=chance.uniform(45, 80) * DAY if stolen else None,
         explains=chance.choice(("mine", "revoke", "")),
+        rotates=None if brought else (1, 3, None)[number % 3],
     )
 
 

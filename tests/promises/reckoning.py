@@ -27,6 +27,8 @@ PATIENCE = timedelta(minutes=15)  # what failed is tried again so often at least
 LINK_LIVES = timedelta(minutes=15)
 PAGE_HAS = timedelta(minutes=2)  # from taking the envelope to showing the key
 BUDGET_STEPS = (50, 80, 100)  # per cent
+ROTATED_EVERY, GRACE = 90 * DAY, DAY
+REMINDED = (14 * DAY, 7 * DAY, DAY)  # before that
 DECIDE_WITHIN, PICK_UP_WITHIN, BRING_WITHIN = 3 * DAY, 7 * DAY, 7 * DAY
 APPROVERS_HAVE, DEPOSITORS_HAVE = 4, 8  # of their working hours, until they are reminded
 UNUSED, ANSWER_WITHIN, KEPT_FOR = 14 * DAY, 7 * DAY, 30 * DAY
@@ -237,6 +239,7 @@ class Reckoning:
         yield from self._links(ask)
         yield from self._budget(ask, decided)
         yield from self._expiring(ask)
+        yield from self._rotating(ask, decided)
         yield from (one for one in self._idle(ask) if isinstance(one, Due))
         yield from self._unusual(ask, decided)
         yield from self._stuck(ask, decided)
@@ -392,6 +395,38 @@ class Reckoning:
                     merges=True,
                 )
 
+    def _rotating(self, ask: Ask, decided: Entry) -> Iterator[Due]:
+        """Of each key: 14, 7 and 1 days before it is to be rotated, and when it is; where it was not, its approver, too."""
+        held = self._held(ask)
+        if held is None:
+            return
+        ends, end, followed = held[0].by_desk + ask.lifetime, self.end(ask), self._followed(ask)
+        opened = self._chronicle.of(ask.number, What.OPENED)
+        for one, other in zip(opened, [*opened[1:], None], strict=True):
+            if one is not opened[0]:
+                yield self._at_once(one, "rotated", ask.who, ask.number)
+            at = one.by_desk + ROTATED_EVERY
+            if at >= ends:
+                continue
+            over = [other.by_desk] if other else []
+            over += [end.after] if end else []
+            over += [followed.by_desk] if followed else []
+            until = min([self._last, *over])
+            early = {last_at_work(at - before, self.tz(ask.who)) for before in REMINDED}
+            for moment in sorted({early_one for early_one in early if early_one > one.by_desk} | {at}):
+                due = self._at_work(moment, "rotation_due", ask, ask.who)
+                if due.after < until:
+                    must = due.must and due.by < until
+                    yield Due(due.ask, due.kind, due.who, due.after, due.by, waits=True, must=must, merges=True)
+            told_by = self.by_at_work(next_at_work(at, self.tz(ask.who)), ask.who)
+            due = self._at_work(next_at_work(at, self.tz(ask.who)), "rotation_overdue", ask, decided.who)
+            late = self.by_at_work(told_by, decided.who)
+            if due.after < until and (decided.who not in self.left or self.left[decided.who].by_desk > due.after):
+                must = due.must and late < until
+                yield Due(due.ask, due.kind, due.who, due.after, max(due.by, late), waits=True, must=must)
+            elif due.after < until:
+                yield Due(due.ask, due.kind, LEAD, due.after, self.by_at_work(late, LEAD), waits=True, must=False)
+
     def _idle(self, ask: Ask) -> Iterator[Due | End]:
         """Each question whether a key is needed that nothing used; and the end, where nobody said so."""
         held = self._held(ask)
@@ -438,6 +473,10 @@ class Reckoning:
     def _unused_since(self, ask: Ask, picked_up: datetime, moment: datetime) -> datetime:
         """Since when nothing used it, as far as could be read by then."""
         days = [one.at.date() for one in self._chronicle.of(ask.number, What.USED, What.STOLEN) if one.at <= moment]
+        # Who rotates a key means to use it.
+        picked_up = max(
+            [picked_up, *[one.by_desk for one in self._chronicle.of(ask.number, What.OPENED) if one.by_desk <= moment]]
+        )
         return max([picked_up, *[datetime.combine(day + DAY, time(), UTC) for day in days[-1:]]])
 
     def _rough(self, early: datetime, late: datetime) -> bool:
@@ -519,6 +558,11 @@ class Reckoning:
             # Nobody knows that it came to be: it is looked for at once, and for as long as another may land.
             return End(minted.by_desk, minted.by_desk + MINUTE)
         ends = [end] if end is not None else []
+        opened = [one for one in self._chronicle.of(ask.number, What.OPENED) if one.number > sealed.number]
+        if [one for one in opened if one.marker == minted.marker] and len(opened) > 1:
+            # Once its follower is in use it goes, and at the end of its grace in any case.
+            followed = opened[1].by_desk
+            ends.append(End(followed, min([followed + GRACE, *[one.by for one in ends]])))
         lapse, kind = self.lapse(sealed)
         if kind:
             ends.append(End(lapse, lapse))

@@ -94,6 +94,9 @@ EVERYTHING = {
     "idle",
     "unusual",
     "suspected",
+    "rotation_due",
+    "rotation_overdue",
+    "rotated",
     "ended",
 }
 """What people are told in a year; of what hardly happens, nobody need be."""
@@ -156,6 +159,20 @@ def a_reminder_comes_twice(entries: Entries, _: Plan) -> Entries:
 def a_notice_of_the_end_comes_twice(entries: Entries, _: Plan) -> Entries:
     """In the same minute."""
     return _again(entries, _told(entries, "expiring"))
+
+
+def a_rotation_is_told_twice(entries: Entries, _: Plan) -> Entries:
+    """An hour after the first."""
+    return _again(entries, _told(entries, "rotation_due"), HOUR)
+
+
+def an_old_key_outlives_its_grace(entries: Entries, _: Plan) -> Entries:
+    """By a minute, two days after its holder had the one that follows it."""
+    rotated = _told(entries, "rotated")
+    minted = next(one for one in entries if one.what is What.MINTED and one.ask == rotated.ask)
+    death = next(one for one in entries if one.what is What.DIED and one.marker == minted.marker)
+    late = rotated.at + DAY + MINUTE
+    return _instead(entries, death, replace(death, at=late, by_desk=late))
 
 
 def a_reminder_comes_at_night(entries: Entries, plan: Plan) -> Entries:
@@ -261,6 +278,8 @@ def a_digest_comes_on_tuesday(entries: Entries, _: Plan) -> Entries:
 FAULTS: tuple[Fault, ...] = (
     a_reminder_comes_twice,
     a_notice_of_the_end_comes_twice,
+    a_rotation_is_told_twice,
+    an_old_key_outlives_its_grace,
     a_reminder_comes_at_night,
     no_reminder,
     no_notice_of_the_end,

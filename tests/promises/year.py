@@ -162,9 +162,7 @@ class Year:
             self._swept_all = self.truth.now
         while True:  # what one sweep does may leave something for another
             latest, found = max(clock() for _, clock in up), due.look()
-            parts = [
-                part for part in PARTS if found.get(part, FAR) <= latest or (all_of_them and part != "go_round")
-            ]
+            parts = [part for part in PARTS if found.get(part, FAR) <= latest or (all_of_them and part != "go_round")]
             if not parts or self.passes.total() > PASSES_AT_MOST:
                 return found
             for part in parts:
@@ -310,6 +308,18 @@ class Year:
                     self._will(at, who, number, "keep", partial(self._keeps, ask, grant))
                 elif ask.idle:
                     self._will(at, who, number, "give back", partial(self._ends, What.GIVEN_BACK, grant, ask, who))
+            case _:
+                self._told_of_use(ask, who, notice.kind, story)
+
+    def _told_of_use(self, ask: Ask, who: str, kind: NoticeKind, story: Story) -> None:
+        grant, number = story.grant, ask.number
+        match kind:
+            case NoticeKind.ROTATION_DUE if grant is not None:
+                told = self.chronicle.of(number, What.OPENED, What.TOLD)
+                since = max(one.number for one in told if one.what is What.OPENED)
+                if ask.rotates == len([one for one in told if one.note == kind and one.number > since]):
+                    at = self._soon(who, HOUR, number, since)
+                    self._will(at, who, number, "rotate", partial(self._rotates, ask, grant))
             case NoticeKind.UNUSUAL if grant is not None and story.incident is not None:
                 at = self._soon(who, HOUR, number, "explains")
                 if ask.explains == "mine":
@@ -354,6 +364,17 @@ class Year:
             return
         await self._opens(ask, key, handover, not (first and ask.opens == "breaks off"), world)
 
+    async def _rotates(self, ask: Ask, grant: Grant, world: World) -> None:
+        holder, delivery = Actor(TEAM, ask.who), new_id("d", os.urandom)
+        key = await world.rotation.rotate(holder, grant.id, delivery=delivery, acknowledged=True)
+        self._ask_of_marker[key.marker] = ask.number
+        handover = await world.grants.issue(key)
+        self.write(What.SEALED, who=ask.who, marker=key.marker)
+        before = [marker for marker, held in self._in_hand.items() if held.ask.number == ask.number]
+        await self._opens(ask, key, handover, True, world)
+        for marker in before:
+            del self._in_hand[marker]
+
     async def _opens(self, ask: Ask, key: Key, handover: Handover, shows: bool, world: World) -> None:
         link_id, seed = pieces(handover.url)
         session, token = Session(Actor(TEAM, ask.who), "laptop"), envelope.access_token(seed)
@@ -366,7 +387,7 @@ class Year:
         if ask.provider == MINTING:
             handle = next(handle for handle, marker in self.vendor.living.items() if marker == key.marker)
             self._in_hand[key.marker] = InHand(handle, ask, self.truth.now)
-        if ask.gives_back is not None:
+        if ask.gives_back is not None and len(self.chronicle.of(ask.number, What.OPENED)) == 1:
             at = self._soon(ask.who, ask.gives_back, ask.number, "gives back")
             ends = partial(self._ends, What.GIVEN_BACK, handover.grant, ask, ask.who)
             self._will(at, ask.who, ask.number, "give back", ends)
@@ -407,7 +428,8 @@ class Year:
                 micros = int(ask.dollars * 1_000_000 * ask.spends / 21)
                 self.vendor.used_by(held.handle, micros)
                 self.write(What.USED, marker=marker, note=str(micros))
-            if ask.stolen is not None and 0 <= (today - (held.since + ask.stolen).date()).days < 1:
+            first = self.chronicle.of(ask.number, What.OPENED)[0].marker == marker
+            if ask.stolen is not None and first and 0 <= (today - (held.since + ask.stolen).date()).days < 1:
                 self.vendor.used_by(held.handle, 300_000, requests=2000, model=THIEFS)
                 self.write(What.STOLEN, marker=marker, note="300000")
         if self._up():
@@ -424,8 +446,8 @@ SELECT 'reconcile', min(expires_at) FROM grants WHERE state = 'active' UNION ALL
 SELECT 'reconcile', min(expires_at) FROM links WHERE state = 'open' UNION ALL
 SELECT 'reconcile', min(lease_until) FROM links WHERE state = 'claimed' UNION ALL
 SELECT 'minting', min(intended_at) FROM keys WHERE state = 'minting' UNION ALL
-SELECT 'reconcile', min(due_at) FROM keys WHERE state = 'disabled' UNION ALL
-SELECT 'retire', min(due_at) FROM keys WHERE due_at IS NOT NULL AND state <> 'disabled' UNION ALL
+SELECT 'reconcile', min(due_at) FROM keys WHERE state IN ('disabled', 'retiring') UNION ALL
+SELECT 'retire', min(due_at) FROM keys WHERE due_at IS NOT NULL AND state NOT IN ('disabled', 'retiring') UNION ALL
 SELECT 'invite', min(due_at) FROM grants WHERE due_at IS NOT NULL UNION ALL
 SELECT 'deliver', min(due_at) FROM notices WHERE shown < wanted UNION ALL
 SELECT 'digest', min(due_at) FROM digests WHERE due_at IS NOT NULL UNION ALL

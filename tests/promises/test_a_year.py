@@ -167,7 +167,7 @@ def a_rotation_is_told_twice(entries: Entries, _: Plan) -> Entries:
 
 
 def an_old_key_outlives_its_grace(entries: Entries, _: Plan) -> Entries:
-    """By a minute, two days after its holder had the one that follows it."""
+    """By a minute."""
     rotated = _told(entries, "rotated")
     minted = next(one for one in entries if one.what is What.MINTED and one.ask == rotated.ask)
     death = next(one for one in entries if one.what is What.DIED and one.marker == minted.marker)

@@ -424,8 +424,10 @@ class Reckoning:
             if due.after < until and (decided.who not in self.left or self.left[decided.who].by_desk > due.after):
                 must = due.must and late < until
                 yield Due(due.ask, due.kind, due.who, due.after, max(due.by, late), waits=True, must=must)
-            elif due.after < until:
-                yield Due(due.ask, due.kind, LEAD, due.after, self.by_at_work(late, LEAD), waits=True, must=False)
+            else:
+                due = self._at_work(next_at_work(at, self.tz(ask.who)), "rotation_overdue", ask, LEAD)
+                if due.after < until:
+                    yield Due(due.ask, due.kind, LEAD, due.after, self.by_at_work(late, LEAD), waits=True, must=False)
 
     def _idle(self, ask: Ask) -> Iterator[Due | End]:
         """Each question whether a key is needed that nothing used; and the end, where nobody said so."""

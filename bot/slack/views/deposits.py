@@ -16,8 +16,7 @@ def deposit_card(story: Story) -> Message:
     who, what = mention(request.requester), standing.key_to(draft)
     key = story.under_way
     if key is None or key.state is not KeyState.AWAITED or not story.deposit_url:
-        void = key is None or key.state is KeyState.VOID
-        text = f"{'Not wanted any more' if void else 'Handed in'}: {what} for {who}"
+        text = f"{_over(key)}: {what} for {who}"
         return {"text": f"{text}.", "blocks": [section(f"*{text}*\n{_became(story)}")]}
     title = f"Make {what} for {who}, and bring it here"
     return {
@@ -33,6 +32,16 @@ def deposit_card(story: Story) -> Message:
             ),
         ],
     }
+
+
+def _over(key: Key | None) -> str:
+    match key.state if key else KeyState.VOID:
+        case KeyState.VOID:
+            return "Not wanted any more"
+        case KeyState.DEPOSITED | KeyState.SEALED:
+            return "Handed in"
+        case _:  # the holder has it; or the one before it, as a rotation lapsed
+            return "Nothing more to bring"
 
 
 def not_brought(story: Story) -> Message:

@@ -116,3 +116,9 @@ class IncidentStatements(DueStatements):
         rows = table(Notice)
         these = (rows.c.team == team, rows.c.about == about, rows.c.kind.in_([kind.value for kind in kinds]))
         self._db.execute(delete(rows).where(*these))
+
+    def drop_unposted(self, team: str, about: str, kinds: Sequence[NoticeKind]) -> None:
+        """The messages of these kinds about this request that were not posted yet are not wanted any more."""
+        rows = table(Notice)
+        these = (rows.c.team == team, rows.c.about == about, rows.c.kind.in_([kind.value for kind in kinds]))
+        self._db.execute(delete(rows).where(*these, rows.c.ts.is_(None)))

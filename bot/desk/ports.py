@@ -289,6 +289,9 @@ class Transaction(Protocol):
     def let_go(self, team: str, about: str, kinds: Sequence[NoticeKind]) -> None:
         """The messages of these kinds about this request keep what they say from here on."""
 
+    def drop_unposted(self, team: str, about: str, kinds: Sequence[NoticeKind]) -> None:
+        """The messages of these kinds about this request that were not posted yet are not wanted any more."""
+
     def last_used(self, team: str, key_ids: Iterable[str]) -> Mapping[str, datetime]:
         """The last hour in which each of these keys can have been used; without those of which no hour is kept."""
 

@@ -208,6 +208,7 @@ class Rotation:
         at = now + self._policy.rotation(grant.draft.scope).interval
         due = at if grant.expires_at is None or at < grant.expires_at else None
         tx.drop_timer(grant.team, TimerKind.ROTATE_LATER, grant.id)
+        tx.drop_unposted(grant.team, grant.request_id, [NoticeKind.ROTATION_DUE, NoticeKind.ROTATION_OVERDUE])
         if due is None:
             tx.drop_timer(grant.team, TimerKind.ROTATION, grant.id)
         else:

@@ -329,6 +329,18 @@ async def test_a_key_that_is_overdue_is_switched_off_until_it_is_rotated(world: 
     assert not any(story.rotation for story in (*told(world), *told(world, NoticeKind.ROTATION_OVERDUE)))
 
 
+async def test_who_approved_hears_nothing_of_a_key_that_was_rotated_in_their_night(world: World) -> None:
+    """It is overdue while they sleep, and rotated before they are up."""
+    grant = await held(world)
+    monday = next_working(DUE, WESTERN)  # a working day here is a night in Tokyo
+    await until(world, monday + timedelta(minutes=1), grant)
+    assert (await world.grant(grant)).overdue_since is not None
+    assert told(world, NoticeKind.ROTATION_OVERDUE) == []
+    await rotated(world, grant)
+    posted = await until(world, monday + 3 * DAY, grant)
+    assert [kind for kind, _, _ in posted if kind is NoticeKind.ROTATION_OVERDUE] == []
+
+
 async def test_an_approver_may_let_an_overdue_key_go_on(world: World) -> None:
     """Once switched on it stays on: who approved has decided. It stays overdue."""
     grant = await held(world)

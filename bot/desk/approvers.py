@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable
 
 from bot.desk.door import Door
+from bot.desk.errors import Unavailable
 from bot.desk.model import AccessRequest, Actor, Decision, Draft
 from bot.desk.policy import Ask, Facts, Policy, Refuse, Verdict
 from bot.desk.ports import Directory
@@ -71,6 +72,16 @@ class Approvers:
             return found
         verdict = await self.verdict(holder.id, request.draft)
         return frozenset() if isinstance(verdict, Refuse) else await self.people(holder, verdict)
+
+    async def who_hears(self, request: AccessRequest, approver: str) -> frozenset[str]:
+        """Who is told how an approved key fares: as `who_approved`; while Slack cannot be asked, who approved it.
+
+        What is told goes with what is done about the key, and that does not wait for Slack.
+        """
+        try:
+            return await self.who_approved(request, approver)
+        except Unavailable:
+            return frozenset({approver})
 
     async def admins(self, team: str) -> frozenset[str]:
         """The members whom policy names as admins, or a group that they are in now, and who could be admitted."""

@@ -23,6 +23,7 @@ from bot.desk.requests import new_notice, tell
 from bot.desk.states import GrantState, KeyState
 from bot.desk.timers import Act as Done
 from bot.desk.waiting import IDLE_AFTER
+from bot.desk.zones import tz_of
 
 ANSWER_WITHIN = timedelta(days=7)
 KEPT_FOR = timedelta(days=30)  # who said that it is needed is not asked again in two weeks
@@ -60,9 +61,7 @@ class Idling:
         grant = await self._store.read(lambda tx: tx.grant(timer.team, timer.about))
         if grant is None:
             return over
-        person = await self._directory.person(grant.holder)
-        tz = person.tz if person else "UTC"
-        now = self._clock()
+        tz, now = await tz_of(grant.holder, self._directory), self._clock()
 
         def act(tx: Transaction) -> Timer | None:
             found = tx.grant(timer.team, timer.about)

@@ -19,6 +19,7 @@ from bot.desk.rotation import Rotation
 from bot.desk.states import GrantState, KeyState, RequestState
 from bot.desk.timers import Act as Done
 from bot.desk.waiting import REMIND_APPROVERS_AFTER, REMIND_DEPOSITORS_AFTER
+from bot.desk.zones import tz_of
 
 A_DAY_MORE = timedelta(days=1)  # for a holder who is about to pick up when it would lapse
 
@@ -176,8 +177,7 @@ class Lapsing:
         return dues
 
     async def _tz(self, member: str) -> str:
-        person = await self._directory.person(member)
-        return person.tz if person else "UTC"
+        return await tz_of(member, self._directory)
 
     def _remind(
         self, tx: Transaction, request: AccessRequest, dues: Dues, now: datetime, *, kind: NoticeKind, once: str

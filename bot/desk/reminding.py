@@ -27,6 +27,7 @@ from bot.desk.requests import goes_on, new_notice, present, tell
 from bot.desk.states import GrantState, KeyState
 from bot.desk.switching import Switching
 from bot.desk.timers import Act as Done
+from bot.desk.zones import tz_of
 
 LOOK_AGAIN = timedelta(hours=6)  # while a rotation is under way
 LATER_AT_LEAST = timedelta(days=1)  # who wants to be reminded later does not mean today
@@ -86,7 +87,7 @@ class Reminding:
     async def look(self, timer: Timer) -> Done:
         """Tells the holder what is due, once; after an outage what came of several reminders is said in one.
 
-        When the rotation is overdue it tells whoever approved, then does what policy says. Raises `Unavailable`.
+        When the rotation is overdue it tells whoever approved, then does what policy says. Slack need not answer for it.
         """
         grant = await self._store.read(lambda tx: tx.grant(timer.team, timer.about))
         if grant is None or grant.state is not GrantState.ACTIVE:
@@ -187,7 +188,7 @@ class Reminding:
         return None
 
     async def again(self, timer: Timer) -> Done:
-        """The holder wanted to be reminded later: they are. Raises `Unavailable`."""
+        """The holder wanted to be reminded later: they are."""
         grant = await self._store.read(lambda tx: tx.grant(timer.team, timer.about))
         if grant is None or grant.state is not GrantState.ACTIVE:
             return over
@@ -236,15 +237,14 @@ class Reminding:
     # ----
 
     async def _approved(self, grant: Grant) -> Sequence[str]:
-        """Who approved it, where they can still see to it; else who could approve it today."""
+        """Who is told that a rotation is overdue."""
         asked, decision = await self._store.read(
             lambda tx: (tx.request(grant.team, grant.request_id), tx.decision(grant.team, grant.request_id))
         )
-        return sorted(await self._approvers.who_approved(present(asked), present(decision).approver))
+        return sorted(await self._approvers.who_hears(present(asked), present(decision).approver))
 
     async def _tz(self, member: str) -> str:
-        person = await self._directory.person(member)
-        return person.tz if person else "UTC"
+        return await tz_of(member, self._directory)
 
     def _notice(self, kind: NoticeKind, grant: Grant, recipient: str) -> Notice:
         return new_notice(

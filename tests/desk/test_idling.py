@@ -108,6 +108,22 @@ async def test_what_follows_no_answer_is_policys_to_say(store: SqlStore, what: s
     await world.must_hold()
 
 
+async def test_policys_answer_comes_though_the_app_was_taken_away(store: SqlStore) -> None:
+    """Slack says nobody's zone any more; what nothing uses is revoked where policy says so, as it would be with Slack."""
+    world = desk(store, "revoke")
+    grant = await held(world)
+    await world.sweep()
+    world.people.silent, world.people.refuses = True, "account_inactive"
+    await world.installation.look("app_uninstalled")
+    await until(world, ASKED + ANSWER_WITHIN - HOUR)
+    assert (await world.grant(grant)).state is GrantState.ACTIVE
+    await until(world, ASKED + ANSWER_WITHIN + 2 * HOUR, HOUR)
+    ended = await world.grant(grant)
+    assert (ended.state, ended.ended_because) == (GrantState.ENDED, Cause.IDLE)
+    assert world.vendor.living == {}
+    await world.must_hold()
+
+
 async def test_who_keeps_it_is_left_alone_for_a_month(store: SqlStore) -> None:
     """Whatever policy says of those who do not answer; pressed twice it is one answer."""
     world = desk(store, "revoke")

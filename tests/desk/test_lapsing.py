@@ -222,6 +222,27 @@ async def test_who_does_not_pick_up_is_reminded_and_then_it_lapses(world: World)
     assert world.vendor.minted == []
 
 
+async def test_a_key_at_rest_dies_though_the_app_was_taken_away(desk: Depositing) -> None:
+    """Nobody can pick it up any more, and Slack says nobody's zone: it is revoked in its time, and told when the app is back."""
+    key, _ = await desk.rested()
+    await desk.sweep()
+    lapses_at = (await desk.grant_of(key)).lapses_at
+    assert lapses_at is not None
+    desk.people.silent, desk.people.refuses = True, "account_inactive"
+    await desk.installation.look("app_uninstalled")
+    await until(desk, lapses_at - HOUR, DAY)
+    assert await desk.at_rest(key)
+    await until(desk, lapses_at + HOUR)
+    ended = await desk.grant_of(key)
+    assert (ended.state, ended.ended_because) == (GrantState.ENDED, Cause.NOT_PICKED_UP)
+    assert not await desk.at_rest(key)
+    assert desk.console.revoked == [key.handle]
+    assert desk.slack.standing(NoticeKind.ENDED) == []
+    desk.people.silent, desk.people.refuses = False, None
+    await until(desk, next_working(desk.clock.now, "UTC") + HOUR)
+    assert len(desk.slack.standing(NoticeKind.ENDED, BEN)) == 1
+
+
 async def test_who_picked_up_is_not_reminded(world: World) -> None:
     """Nothing lapses of a key that somebody holds."""
     grant = await world.active()

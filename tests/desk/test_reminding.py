@@ -12,6 +12,7 @@ from bot.desk.audit import Act
 from bot.desk.errors import NotYours, Superseded
 from bot.desk.hours import next_working
 from bot.desk.ids import new_id
+from bot.desk.installation import ASKED_EVERY
 from bot.desk.model import Actor, Cause, Grant, Handover, Key, NoticeKind, Ruling, Story, TimerKind
 from bot.desk.policy import Overdue, Rotating
 from bot.desk.ports import Transaction
@@ -327,6 +328,24 @@ async def test_a_key_that_is_overdue_is_switched_off_until_it_is_rotated(world: 
     assert now.rotates_at == world.clock.now + 90 * DAY
     assert [(await world.key(one.id)).state for one in await world.keys(grant)] == [KeyState.REVOKED, KeyState.LIVE]
     assert not any(story.rotation for story in (*told(world), *told(world, NoticeKind.ROTATION_OVERDUE)))
+
+
+async def test_it_is_switched_off_though_the_app_was_taken_away(world: World) -> None:
+    """Slack says nobody's zone and nobody's standing any more: policy's time comes all the same, and who approved hears after."""
+    grant = await held(world)
+    await world.sweep()
+    world.people.silent, world.people.refuses = True, "account_inactive"
+    await world.installation.look("app_uninstalled")
+    assert await until(world, DUE + WEEK, grant) == []
+    key = (await world.keys(grant))[0]
+    assert (key.state, key.paused_by) == (KeyState.DISABLED, Actor.system(TEAM).id)
+    world.people.silent, world.people.refuses = False, None
+    await world.sweep(after=ASKED_EVERY)
+    posted = await until(world, world.clock.now + 4 * DAY, grant)
+    assert {(kind, who) for kind, who, _ in posted} >= {
+        (NoticeKind.ROTATION_DUE, BEN.id),
+        (NoticeKind.ROTATION_OVERDUE, CARA.id),
+    }
 
 
 async def test_who_approved_hears_nothing_of_a_key_that_was_rotated_in_their_night(world: World) -> None:

@@ -1,0 +1,17 @@
+"""Where people live, as far as their working hours go."""
+
+from bot.desk.errors import Unavailable
+from bot.desk.ports import Directory
+
+
+async def tz_of(member: str, directory: Directory) -> str:
+    """The zone of this member, as an IANA name; UTC where Slack names none, or cannot be asked.
+
+    For what must not wait for Slack: the app may have been taken away for good, and keys are revoked all the same. Where
+    it cannot be asked nothing is sent either, and a message that can wait is held against its reader's own hours when it is.
+    """
+    try:
+        person = await directory.person(member)
+    except Unavailable:
+        return "UTC"
+    return person.tz if person else "UTC"

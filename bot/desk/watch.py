@@ -42,6 +42,7 @@ from bot.desk.week import Subscription
 log = logging.getLogger(__name__)
 
 Item = TypeVar("Item", Grant, Key, Notice, Subscription)
+Ripe = TypeVar("Ripe", Key, Link, Grant)
 Ended = TypeVar("Ended")
 
 STALLED_AFTER = timedelta(minutes=2)  # a mint still open then has lost its process; above any mint's patience
@@ -202,24 +203,14 @@ class Watch:
     async def reconcile(self) -> None:
         """Puts right what a crash, or time, left: stalled mints, unopened links, expired grants, old keys, months that are over.
 
-        Then rings.
+        Rings after each batch, and once where there is none.
         """
         now = self._clock()
-        mints = await self._store.read(lambda tx: tx.stalled_mints(now - STALLED_AFTER, BATCH))
-        for key in mints:
-            await self._settle(partial(self._unfinished, key))
-        links = await self._store.read(lambda tx: tx.overdue_links(now, BATCH))
-        for link in links:
-            await self._settle(partial(self._take_back, link))
-        grants = await self._store.read(lambda tx: tx.expired_grants(now, BATCH))
-        for grant in grants:
-            await self._settle(partial(self._expire, grant))
-        retired = await self._store.read(lambda tx: tx.retired_keys(now, BATCH))
-        for key in retired:
-            await self._settle(partial(self._end_grace, key))
-        disabled = await self._store.read(lambda tx: tx.disabled_keys(now, BATCH))
-        for key in disabled:
-            await self._settle(partial(self._begin_anew, key))
+        await self._settle_all(lambda limit, tx: tx.stalled_mints(now - STALLED_AFTER, limit), self._unfinished)
+        await self._settle_all(lambda limit, tx: tx.overdue_links(now, limit), self._take_back)
+        await self._settle_all(lambda limit, tx: tx.expired_grants(now, limit), self._expire)
+        await self._settle_all(lambda limit, tx: tx.retired_keys(now, limit), self._end_grace)
+        await self._settle_all(lambda limit, tx: tx.disabled_keys(now, limit), self._begin_anew)
         self._bell.ring()
 
     async def probe(self) -> None:
@@ -246,6 +237,23 @@ class Watch:
         if not self._installation.silent:
             await self._mailing.prepare()
             await self._each(DueKind.DIGEST, lease, partial(map, self._mailing.send))
+
+    async def _settle_all(
+        self, due: Callable[[int, Transaction], Sequence[Ripe]], act: Callable[[Ripe, Transaction], None]
+    ) -> None:
+        """All that is due now, a batch at a time. What failed, and so is due still, is tried again by the next pass."""
+        tried, still_due = set[str](), 0
+        while not self._stopping:
+            limit = BATCH + still_due
+            found = await self._store.read(partial(due, limit))
+            new = [one for one in found if one.id not in tried]
+            for one in new:
+                await self._settle(partial(act, one))
+            if len(found) < limit:
+                return
+            tried |= {one.id for one in new}
+            still_due = len(found) - len(new)
+            self._bell.ring()
 
     async def _settle(self, act: Callable[[Transaction], None]) -> None:
         handling(1)
@@ -416,9 +424,9 @@ class Watch:
     async def _show(self, notice: Notice, told: Awaitable[Story]) -> _Showing:
         try:
             story = await told
-            if (opens := await self._opens(notice, story)) is not None:
-                return _Showing(notice, notice.channel, notice.ts, opens, failed=False)
             async with asyncio.timeout(PATIENCE.total_seconds()):
+                if (opens := await self._opens(notice, story)) is not None:
+                    return _Showing(notice, notice.channel, notice.ts, opens, failed=False)
                 channel, ts = await self._notifier.show(notice, story)
         except (Undeliverable, NotThere) as error:
             log.warning("notice %s (%s) cannot be delivered: %s", notice.id, notice.kind, error)

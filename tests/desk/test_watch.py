@@ -3,7 +3,7 @@
 import asyncio
 import os
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,10 +11,11 @@ import pytest
 from bot.desk import grants, links, retrying, revoking, watch
 from bot.desk.audit import Act
 from bot.desk.errors import ProviderRateLimited, ProviderTransient, Superseded, Unavailable, Undeliverable
-from bot.desk.model import Cause, NoticeKind, Ruling
+from bot.desk.model import Cause, Grant, NoticeKind, Person, Ruling
 from bot.desk.ports import Transaction
 from bot.desk.requests import new_notice
 from bot.desk.states import GrantState, KeyState, LinkState, RequestState
+from bot.desk.waiting import REMIND_HOLDER_AFTER
 from tests.desk.world import ANA, BEN, CARA, DEV, GUEST, LEADS, MINUTE, TEAM, World
 
 MOMENT = timedelta(microseconds=1)
@@ -111,6 +112,33 @@ async def test_a_grant_ends_when_its_time_is_up(world: World) -> None:
     assert world.vendor.living == {}
     assert len(world.slack.standing(NoticeKind.ENDED, BEN)) == 1
     assert (await world.acts())[-3:] == [Act.EXPIRED, Act.REVOKED, Act.ENDED]
+
+
+async def test_however_many_end_at_once_one_sweep_ends_them(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch is what one read brings, not what a pass does; those that fail hold up no others, and are tried again by the next."""
+    monkeypatch.setattr(watch, "BATCH", 2)
+    held = [await world.active() for _ in range(7)]
+    failing = {grant.id for grant in held[:3]}
+    end, tried = world.grants.end, list[str]()
+
+    def breaks(tx: Transaction, grant: Grant, now: datetime, **how: Any) -> None:
+        tried.append(grant.id)
+        if grant.id in failing:
+            raise RuntimeError(grant.id)
+        end(tx, grant, now, **how)
+
+    monkeypatch.setattr(world.grants, "end", breaks)
+    world.clock.now += held[0].draft.duration + MINUTE
+    await world.watch.reconcile()
+    await world.watch.retire()
+    assert sorted(tried) == sorted(grant.id for grant in held)
+    states = [(await world.grant(grant)).state for grant in held]
+    assert states == [GrantState.ACTIVE] * 3 + [GrantState.ENDED] * 4
+    assert len(world.vendor.living) == 3
+    failing.clear()
+    await world.watch.reconcile()
+    await world.watch.retire()
+    assert world.vendor.living == {}
 
 
 async def test_two_processes_sweep_at_once_and_everything_happens_once(world: World, other: World) -> None:
@@ -283,6 +311,34 @@ async def test_homes_are_redrawn_for_whom_something_changed(world: World) -> Non
     await world.sweep()
     assert world.slack.homes[CARA.id].queue == ()
     assert world.slack.homes[BEN.id].mine[0].request.state is RequestState.DENIED
+
+
+async def test_a_look_at_who_reads_it_is_part_of_the_patience(
+    world: World, other: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Slack lets wait who asks for the reader's zone: the message is given up before its lease ends, and told once."""
+    await world.approved()
+    await world.sweep()
+    world.clock.now += REMIND_HOLDER_AFTER + MINUTE
+    await world.watch.tick()
+    monkeypatch.setattr(watch, "PATIENCE", timedelta(milliseconds=50))
+    person, asked = world.people.person, 0
+
+    async def waits(member: str, *, fresh: bool = False) -> Person | None:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            await asyncio.Event().wait()
+        return await person(member, fresh=fresh)
+
+    monkeypatch.setattr(world.people, "person", waits)
+    async with asyncio.timeout(10):
+        await world.watch.deliver()
+    assert asked == 1
+    assert world.slack.standing(NoticeKind.PICK_UP) == []
+    for desk in (world, other):
+        await desk.sweep(after=watch.LEASE)
+    assert [one.recipient for one, _ in world.slack.messages.values() if one.kind is NoticeKind.PICK_UP] == [BEN.id]
 
 
 async def test_a_burst_of_messages_to_one_person_draws_their_home_once(world: World) -> None:

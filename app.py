@@ -79,7 +79,10 @@ async def running(settings: Settings, *, clock: Clock = now) -> AsyncIterator[Se
             extra_routes=_more_routes(settings, slack_app, parts, clock),
         )
 
-        await desk.replacing.review(team)  # the policy may be another since the last start
+        try:
+            await desk.replacing.review(team)  # the policy may be another since the last start
+        except Unavailable:
+            log.warning("whether all who were asked may still answer is looked at tonight: the database is busy")
 
         sweeps = asyncio.create_task(desk.watch.run())
         stack.push_async_callback(_ended, desk.watch, sweeps)

@@ -51,15 +51,6 @@ def last_working(at: datetime, tz: str) -> datetime:
         day -= ONE_DAY
 
 
-def at_local(day: datetime, hour: time, tz: str) -> datetime:
-    """That hour of the day that `day` lies in, both in that zone. In UTC.
-
-    An hour that the clocks skip is the one after it; of one that comes twice it is the first.
-    """
-    local = day.astimezone(zone(tz))
-    return datetime.combine(local.date(), hour, zone(tz)).astimezone(UTC)
-
-
 def _hours(local: datetime, where: ZoneInfo) -> tuple[datetime, datetime]:
     """Begin and end of the working hours of that day; of the next workday where it is none."""
     day = local.date()

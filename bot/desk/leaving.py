@@ -90,11 +90,11 @@ class Leaving:
 
         def look(tx: Transaction) -> list[tuple[Grant, AccessRequest, str]]:
             held = [one for one in tx.living_grants_of(member.team, member.id, BATCH) if one.state is GrantState.ACTIVE]
-            # One that another key follows already is not needed any more.
+            # One that another key in their hands follows already is not needed any more.
             asked = [
                 (one, tx.request(one.team, one.request_id), tx.decision(one.team, one.request_id))
                 for one in held
-                if succeeded_by(tx, one) is None
+                if (next_one := succeeded_by(tx, one)) is None or next_one.state is not GrantState.ACTIVE
             ]
             return [(one, request, decision.approver) for one, request, decision in asked if request and decision]
 

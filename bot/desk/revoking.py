@@ -202,7 +202,11 @@ class Revoking:
         if grant is None:
             raise NotThere("There is no such key here.")
         tx.redraw(grant.team, grant.request_id, now)
-        for who in people:
+        # A card that stands open tells of all such keys.
+        more = any(one.state is KeyState.BY_HAND and one.id != key.id for one in tx.keys_of(key.team, grant.id))
+        notices = tx.notices(key.team, grant.request_id) if more else ()
+        told = {one.recipient for one in notices if one.kind is NoticeKind.BY_HAND}
+        for who in (one for one in people if one not in told):
             tx.add(
                 new_notice(NoticeKind.BY_HAND, key.team, grant.request_id, who, clock=self._clock, random=self._random)
             )

@@ -173,7 +173,8 @@ class Rotation:
         key = new_key(grant, KeyState.AWAITED, now, self._random)
         tx.add(key)
         waiting.for_deposit(tx, key)
-        tx.let_go(grant.team, grant.request_id, [NoticeKind.DEPOSIT, NoticeKind.NOT_BROUGHT])
+        before = (NoticeKind.DEPOSIT, NoticeKind.NOT_BROUGHT, NoticeKind.STRANDED, NoticeKind.NOBODY)
+        tx.let_go(grant.team, grant.request_id, before)  # what was said of the key before this one
         for depositor in sorted(depositors):
             self._notify(tx, NoticeKind.DEPOSIT, grant, depositor)
         return key

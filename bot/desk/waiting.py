@@ -46,7 +46,8 @@ def held(tx: Transaction, grant: Grant, now: datetime) -> Grant:
 
 def _succeed(tx: Transaction, grant: Grant, extends: str, now: datetime) -> None:
     old = tx.grant(grant.team, extends)
-    if old is None or old.state is not GrantState.ACTIVE or old.expires_at is None:
+    # Nor does one go on whose key was revoked at once, and whose holder is to pick up another.
+    if old is None or old.state in (GrantState.ENDING, GrantState.ENDED) or old.expires_at is None:
         return
     tx.drop_timer(old.team, TimerKind.EXPIRY, old.id)
     tx.drop_timer(old.team, TimerKind.IDLE, old.id)

@@ -3,6 +3,8 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -18,13 +20,14 @@ from bot.desk.errors import (
     Superseded,
     Unavailable,
 )
-from bot.desk.model import Actor, Cause, Key, NoticeKind, Secret, Session
+from bot.desk.model import Actor, Cause, Handover, Key, NoticeKind, Secret, Session
 from bot.desk.offer import Ability
 from bot.desk.states import GrantState, KeyState, LinkState
 from bot.desk.vault import Vault, parsed
+from bot.slack.views.deposits import by_hand_card
 from storage.store import SqlStore
 from tests.desk.depositing import FIRST, SECOND, Depositing, sealed
-from tests.desk.world import ANA, BEN, CARA, CHANNEL, DEV, GUEST, MINUTE, unsealed
+from tests.desk.world import ANA, BEN, CARA, CHANNEL, DEV, GUEST, MINUTE, TEAM, unsealed
 
 
 @pytest.fixture
@@ -254,6 +257,48 @@ async def test_by_hand_until_somebody_says_so(desk: Depositing) -> None:
     assert "key.by_hand" in acts
     await desk.sweep()
     assert all(story.key and story.key.state is KeyState.REVOKED for story in desk.slack.standing(NoticeKind.BY_HAND))
+
+
+async def test_two_keys_to_revoke_by_hand_stand_on_one_card(desk: Depositing) -> None:
+    """The old one, when its holder switched, and the one that followed, when they gave it back."""
+    desk.console.recognises, desk.console.abilities = False, frozenset()
+    key, _ = await desk.rested()
+    await opened(desk, await desk.link_to(key))
+    grant = await desk.grant_of(key)
+    new = await desk.rotation.rotate(BEN, grant.id, delivery="a")
+    await desk.bring(new, desk.console.made(new.marker))
+    await opened(desk, await desk.grants.issue(await desk.grants.pick_up(BEN, grant.id, delivery="b")))
+    await desk.rotation.switched(BEN, grant.id)
+    await desk.sweep()
+    await desk.grants.revoke(BEN, grant.id)
+    await desk.sweep()
+    [card] = [by_hand_card(story) for story in desk.slack.standing(NoticeKind.BY_HAND, CARA)]
+    assert all(f"`{one.marker}`" in str(card["blocks"]) for one in (key, new))
+    assert str(card["blocks"]).count("I revoked it") == 2
+
+
+async def test_nobody_left_is_told_at_each_rotation(desk: Depositing) -> None:
+    """Nobody is here who could bring the next key; later there is; then, at another rotation, nobody again."""
+    key, _ = await desk.rested(duration=timedelta(days=30))
+    await opened(desk, await desk.link_to(key))
+    grant = await desk.grant_of(key)
+    for number in range(2):
+        new = await desk.rotation.rotate(BEN, grant.id, delivery=f"r{number}")
+        for deleted in (True, False):
+            for who in (ANA, CARA, DEV):
+                desk.people.people[who.id] = replace(desk.people.people[who.id], deleted=deleted)
+            await desk.replacing.review(TEAM)
+            for _ in range(2):
+                await desk.sweep(after=timedelta(days=1))
+        assert len(desk.slack.standing(NoticeKind.STRANDED, BEN)) == number + 1
+        await desk.bring(new, desk.console.made(new.marker))
+        await opened(desk, await desk.grants.issue(await desk.grants.pick_up(BEN, grant.id, delivery=f"p{number}")))
+
+
+async def opened(desk: Depositing, handover: Handover) -> None:
+    """Its holder is shown it."""
+    await desk.claim(handover)
+    await desk.acknowledge(handover)
 
 
 @pytest.mark.parametrize(

@@ -185,6 +185,24 @@ async def test_an_approved_extension_is_a_new_key_and_the_old_one_ends_gracefull
     assert (await world.acts()).count(Act.SUCCEEDED) == 1
 
 
+async def test_a_key_that_was_rotated_at_once_meanwhile_is_not_picked_up_beside_the_one_that_follows(
+    world: World,
+) -> None:
+    """It was revoked and waits to be picked up when the key that extends it is: within a day nothing of it lives."""
+    old = await held(world)
+    asked = await extension(world, old, days=20)
+    new = (await world.requests.decide(CARA, asked.request.id, Ruling.APPROVE)).grant
+    assert new is not None
+    await world.rotation.rotate_at_once(BEN, old.id)
+    for grant in (new, await world.grant(old)):
+        handover = await world.delivering(grant)
+        await world.claim(handover)
+        await world.acknowledge(handover)
+    await world.sweep(after=SUCCEEDED_AFTER)
+    assert ((await world.grant(old)).state, (await world.grant(new)).state) == (GrantState.ENDED, GrantState.ACTIVE)
+    assert len(world.vendor.living) == 1
+
+
 async def test_a_key_whose_time_is_over_before_is_not_prolonged(world: World) -> None:
     """The old key ends at its own time, though the new one is picked up an hour before."""
     old = await held(world, days=1)

@@ -159,6 +159,19 @@ async def test_a_key_that_another_follows_already_is_not_offered(world: World) -
     assert asked(world) == {DEV.id}
 
 
+async def test_a_key_in_use_is_offered_though_another_was_to_follow(world: World) -> None:
+    """Ben's extension was approved and he left before he picked it up: what is in use goes on."""
+    old = await world.active()
+    story = await world.extending.ask(BEN, old.id, duration=timedelta(days=7), reason="More", origin="V1")
+    await world.requests.decide(DEV, story.request.id, Ruling.APPROVE)
+    leaves(world, BEN)
+    await world.leaving.look(BEN)
+    await world.sweep()
+    assert ((await world.grant(old)).state, asked(world)) == (GrantState.ACTIVE, {CARA.id})
+    assert len(world.vendor.living) == 1
+    assert (await taken(world, old, origin="V2")).extended is not None
+
+
 async def test_of_a_rotation_under_way_the_key_in_use_alone_works_on(world: World) -> None:
     """One that retires beside it, and one that waits behind a link, die at once: nobody is here to switch or to open."""
     grant = await world.active()

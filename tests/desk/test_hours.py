@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.desk.hours import after_working, at_local, next_working, zone
+from bot.desk.hours import after_working, next_working, zone
 
 BERLIN, KOLKATA, NEW_YORK, LORD_HOWE = "Europe/Berlin", "Asia/Kolkata", "America/New_York", "Australia/Lord_Howe"
 ZONES = st.sampled_from([BERLIN, KOLKATA, NEW_YORK, LORD_HOWE, "Pacific/Kiritimati", "UTC", "Nowhere/At_All"])
@@ -62,9 +62,3 @@ def test_whatever_the_moment_it_is_in_working_hours_and_soon(now: datetime, tz: 
 def test_hours_count_only_while_somebody_works(start: str, hours: int, then: str) -> None:
     """Four working hours after Friday at four are on Monday at eleven."""
     assert after_working(utc(start), timedelta(hours=hours), BERLIN) == utc(then)
-
-
-def test_an_hour_that_the_clocks_skip_or_repeat() -> None:
-    """Half past two does not exist on the day the clocks go forward, and comes twice on the day they go back."""
-    assert at_local(utc("2026-03-29T12:00"), time(2, 30), BERLIN) == utc("2026-03-29T01:30")
-    assert at_local(utc("2026-10-25T12:00"), time(2, 30), BERLIN) == utc("2026-10-25T00:30")

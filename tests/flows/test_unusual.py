@@ -1,13 +1,13 @@
 """A key that somebody else uses at night: told at once, paused from the message, and refused from outside, over the wire."""
 
 from collections.abc import AsyncIterator
-from datetime import time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
 
-from bot.desk.hours import at_local
 from bot.desk.ports import Transaction
 from sandbox.server import Running
 from tests.desk.test_incidents import used_before
@@ -52,7 +52,7 @@ async def test_a_stolen_key_is_noticed_paused_and_taken_up_again(flow: World) ->
         )
 
     now = flow.clock()
-    night = at_local(now + 2 * DAY, time(2, 10), BERLIN)
+    night = datetime.combine(now + 2 * DAY, time(2, 10), ZoneInfo(BERLIN)).astimezone(UTC)
 
     def history(tx: Transaction) -> None:
         (grant,) = tx.grants_of("T0ACME", "U0BEN", 9)

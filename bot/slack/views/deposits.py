@@ -6,7 +6,7 @@ from bot.slack.text import escaped, mention, name, quoted, span, when
 from bot.slack.views import standing
 from bot.slack.views.kit import Block, Message, actions, button, plain_text, section, small
 
-STUCK_SHOWN = 5  # keys of one grant; more than one is rare
+KEYS_SHOWN = 5  # of one grant; more than one is rare
 STEPS = 2000  # characters of a provider's instructions; escapes make them longer
 
 
@@ -113,27 +113,21 @@ def deposited(story: Story) -> Message:
 def by_hand_card(story: Story) -> Message:
     """To depositors: a key that only a person can revoke, until one says that they did."""
     draft, grant = story.request.draft, story.grant
-    keys = [*story.others, *([story.key] if story.key else [])]
-    key = next((one for one in keys if one.state is KeyState.BY_HAND), None)
+    keys = [one for one in (*story.others, *([story.key] if story.key else [])) if one.state is KeyState.BY_HAND]
     what, who = standing.key_to(draft), mention(story.request.requester)
-    if key is None:
+    if not keys:
         text = f"Revoked: {what} of {who}"
         return {"text": f"{text}.", "blocks": [section(f"*{text}*\n{standing.progress(story)}")]}
     why = "Its time is over" if grant and grant.ended_because is Cause.EXPIRED else "It was taken back"
     if grant and standing.alive(grant):
         why = "Another key took its place"
     title = f"Please revoke by hand: {what} of {who}"
-    return {
-        "text": f"{title}. It still works until you do.",
-        "blocks": [
-            section(
-                f"*{title}*\n{why}. *It still works*, and the desk cannot reach it: delete it at "
-                f"*{standing.at(draft)}*, where it should bear the name `{name(key.marker, 80)}`.{_print(key)}"
-            ),
-            actions(_i_revoked(key)),
-            small("This stays open until somebody says so."),
-        ],
-    }
+    blocks = [section(f"*{title}*\n{why}. The desk cannot reach it: delete it at *{standing.at(draft)}*.")]
+    for key in keys[:KEYS_SHOWN]:
+        bears = f"It should bear the name `{name(key.marker, 80)}`.{_print(key)}"
+        blocks += [section(f"*It still works.* {bears}"), actions(_i_revoked(key))]
+    blocks.append(small("This stays open until somebody says so."))
+    return {"text": f"{title}. It still works until you do.", "blocks": blocks}
 
 
 def stuck_card(story: Story) -> Message:
@@ -144,7 +138,7 @@ def stuck_card(story: Story) -> Message:
         text = f"Revoked: {what} of {who}"
         return {"text": f"{text}.", "blocks": [section(f"*{text}*\n{standing.progress(story)}")]}
     title = f"Not revoked yet: {what} of {who}"
-    keys = story.stuck[:STUCK_SHOWN]
+    keys = story.stuck[:KEYS_SHOWN]
     blocks = [section(f"*{title}*\n{standing.at(draft)} has not confirmed that it is gone, again and again.")]
     for key in keys:
         blocks += [

@@ -206,11 +206,13 @@ class Watch:
         Rings after each batch, and once where there is none.
         """
         now = self._clock()
-        await self._settle_all(lambda limit, tx: tx.stalled_mints(now - STALLED_AFTER, limit), self._unfinished)
-        await self._settle_all(lambda limit, tx: tx.overdue_links(now, limit), self._take_back)
-        await self._settle_all(lambda limit, tx: tx.expired_grants(now, limit), self._expire)
-        await self._settle_all(lambda limit, tx: tx.retired_keys(now, limit), self._end_grace)
-        await self._settle_all(lambda limit, tx: tx.disabled_keys(now, limit), self._begin_anew)
+        await self._settle_all(
+            lambda few: self._store.read(lambda tx: tx.stalled_mints(now - STALLED_AFTER, few)), self._unfinished
+        )
+        await self._settle_all(lambda few: self._store.read(lambda tx: tx.overdue_links(now, few)), self._take_back)
+        await self._settle_all(lambda few: self._store.read(lambda tx: tx.expired_grants(now, few)), self._expire)
+        await self._settle_all(lambda few: self._store.read(lambda tx: tx.retired_keys(now, few)), self._end_grace)
+        await self._settle_all(lambda few: self._store.read(lambda tx: tx.disabled_keys(now, few)), self._begin_anew)
         self._bell.ring()
 
     async def probe(self) -> None:
@@ -239,13 +241,13 @@ class Watch:
             await self._each(DueKind.DIGEST, lease, partial(map, self._mailing.send))
 
     async def _settle_all(
-        self, due: Callable[[int, Transaction], Sequence[Ripe]], act: Callable[[Ripe, Transaction], None]
+        self, due: Callable[[int], Awaitable[Sequence[Ripe]]], act: Callable[[Ripe, Transaction], None]
     ) -> None:
         """All that is due now, a batch at a time. What failed, and so is due still, is tried again by the next pass."""
         tried, still_due = set[str](), 0
         while not self._stopping:
             limit = BATCH + still_due
-            found = await self._store.read(partial(due, limit))
+            found = await due(limit)
             new = [one for one in found if one.id not in tried]
             for one in new:
                 await self._settle(partial(act, one))

@@ -1,6 +1,7 @@
 """Who holds, and who was asked: the part of a transaction that speaks of them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import and_, exists, or_, select, union
 
@@ -34,6 +35,7 @@ class QuestionStatements(SilenceStatements):
         waiting = union(
             select(requests.c.id).where(requests.c.team == team, requests.c.state == RequestState.PENDING.value),
             select(grants.c.request_id).where(here).join(keys, on_people),
+            select(grants.c.request_id).where(here, *_orphaned()),
         ).subquery()
         query = select(waiting.c.id).where(waiting.c.id > after).order_by(waiting.c.id).limit(limit)
         return list(self._db.execute(query).scalars())
@@ -53,6 +55,7 @@ class QuestionStatements(SilenceStatements):
         by_hand = exists().where(
             of_it, keys.c.team == team, keys.c.grant_id == grants.c.id, keys.c.state == KeyState.BY_HAND.value
         )
+        orphaned = exists().where(of_it, *_orphaned())
         query = select(notices.c.about).where(
             notices.c.team == team,
             notices.c.recipient == member,
@@ -60,6 +63,7 @@ class QuestionStatements(SilenceStatements):
                 and_(notices.c.kind == NoticeKind.APPROVAL.value, pending),
                 and_(notices.c.kind == NoticeKind.DEPOSIT.value, awaited),
                 and_(notices.c.kind == NoticeKind.BY_HAND.value, by_hand),
+                and_(notices.c.kind == NoticeKind.ORPHANED.value, orphaned),
             ),
         )
         return sorted(set(self._db.execute(query).scalars()))
@@ -69,3 +73,9 @@ class QuestionStatements(SilenceStatements):
         rows = table(Notice)
         query = select(rows).where(rows.c.team == team, rows.c.about == about).order_by(rows.c.id)
         return [to_domain(Notice, row) for row in self._db.execute(query).mappings()]
+
+
+def _orphaned() -> tuple[Any, ...]:
+    """Grants whose holder left, and whose key others may take over."""
+    grants = table(Grant)
+    return grants.c.state == GrantState.ACTIVE.value, grants.c.left_at.is_not(None)

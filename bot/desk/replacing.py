@@ -1,4 +1,4 @@
-"""Who was asked and cannot answer any more is replaced: to decide, to bring a key, to say that it is revoked by hand.
+"""Who was asked and cannot answer any more is replaced: to decide, to bring a key, to say that it is revoked by hand, to take one over.
 
 People leave, user groups and the policy change. Each question that is open is looked at when something of that may have
 happened: somebody who was asked left, a group changed, the desk started, a night passed. Where somebody who was asked
@@ -14,10 +14,10 @@ from bot.desk.approvers import Approvers
 from bot.desk.audit import Act
 from bot.desk.errors import Unavailable
 from bot.desk.hours import next_working
-from bot.desk.model import AccessRequest, Actor, NoticeKind, Timer, TimerKind
+from bot.desk.model import AccessRequest, Actor, Grant, NoticeKind, Timer, TimerKind
 from bot.desk.policy import Refuse
 from bot.desk.ports import Clock, Directory, Random, Store, Transaction
-from bot.desk.requests import new_notice
+from bot.desk.requests import new_notice, succeeded_by
 from bot.desk.states import GrantState, KeyState, RequestState
 from bot.desk.timers import Act as Done
 
@@ -72,7 +72,7 @@ class Replacing:
         if question.asked and question.asked <= able:
             return _over
         new, waiting = sorted(able - question.asked), list[str]()
-        if not able:
+        if not able and question.kind is not NoticeKind.ORPHANED:  # what nobody takes over ends at its time
             admins = await self._approvers.admins(timer.team)
             waiting = sorted({question.request.requester, *admins} - question.told)
         dues = {who: await self._working(who) for who in (*new, *waiting)}
@@ -87,6 +87,8 @@ class Replacing:
 
     async def _able(self, question: Question) -> frozenset[str]:
         request = question.request
+        if question.kind is NoticeKind.ORPHANED:
+            return await self._approvers.who_approved(request, question.approver)
         if question.kind is not NoticeKind.APPROVAL:
             return await self._approvers.depositors(request, question.approver)
         verdict = await self._approvers.verdict(request.requester, request.draft)
@@ -163,12 +165,20 @@ def _question(tx: Transaction, team: str, request_id: str) -> Question | None:
             kind = NoticeKind.DEPOSIT
         elif any(key.state is KeyState.BY_HAND for key in tx.keys_of(team, grant.id)):
             kind = NoticeKind.BY_HAND
+        elif grant.left_at is not None and grant.state is GrantState.ACTIVE and not _taken_over(tx, grant):
+            kind = NoticeKind.ORPHANED
     if kind is None:
         return None
     notices = tx.notices(team, request_id)
     asked = frozenset(one.recipient for one in notices if one.kind is kind and one.recipient[0] in "UW")
     told = frozenset(one.recipient for one in notices if one.kind in (NoticeKind.STRANDED, NoticeKind.NOBODY))
     return Question(request, kind, asked, told, approver)
+
+
+def _taken_over(tx: Transaction, grant: Grant) -> bool:
+    """Whether somebody asked to take the key of this grant over, or does."""
+    asked = tx.extension_of(grant.team, grant.id)
+    return asked is not None and (asked.state is RequestState.PENDING or succeeded_by(tx, grant) is not None)
 
 
 def _set_some(tx: Transaction, team: str, after: str, due_at: datetime) -> Sequence[str]:

@@ -130,6 +130,18 @@ async def test_where_who_approved_left_too_it_is_offered_to_who_may_decide(world
     assert (await taken(world, grant, ANA)).extended is not None
 
 
+async def test_where_who_was_asked_leaves_others_are_asked(world: World) -> None:
+    """Cara was asked and leaves: who else may decide on such a request is asked, once, and can take it over."""
+    old = await orphaned(world)
+    leaves(world, CARA)
+    for _ in range(2):
+        await world.leaving.look(CARA)
+        await world.sweep()
+    assert asked(world) == {ANA.id, CARA.id, DEV.id}
+    assert [len(world.slack.standing(NoticeKind.ORPHANED, one)) for one in (ANA, DEV)] == [1, 1]
+    assert (await taken(world, old, ANA)).extended is not None
+
+
 async def test_what_is_not_in_use_and_what_nobody_can_take_over_ends_at_once(world: World) -> None:
     """An offer, a key behind a link; and a key, where nobody who could decide is here any more."""
     ready, behind = await world.approved(), await world.delivering()

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from bot.desk.audit import Act
 from bot.desk.grants import Grants
-from bot.desk.limits import WARN_AT
+from bot.desk.limits import MICROS_IN_A_CENT, WARN_AT
 from bot.desk.model import Actor, Cause, Grant, Key, NoticeKind
 from bot.desk.offer import Ability
 from bot.desk.policy import OverBudget, Policy
@@ -14,8 +14,6 @@ from bot.desk.providers import Providers
 from bot.desk.requests import new_notice
 from bot.desk.states import GrantState, KeyState
 from bot.desk.switching import Switching
-
-MICROS_IN_A_CENT = 10_000
 
 
 class Budgets:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta
 
 from bot.desk.approvers import Approvers
+from bot.desk.limits import MICROS_IN_A_CENT
 from bot.desk.model import AccessRequest, Actor, DayUse, Person, RoundKind, Story
 from bot.desk.offer import Ability
 from bot.desk.policy import MANAGER
@@ -38,7 +39,6 @@ JUMP, JUMP_FROM = 3, 5_000_000  # so many times the week before, and from $5 on:
 ROOMY = 10  # a budget of which less than the tenth part is used
 HALF_A_MONTH = 15  # before that day of a month, little of its budget is used anyway
 LONG_LIVED = timedelta(days=60)
-MICROS_IN_A_CENT = 10_000
 
 
 class Digests:

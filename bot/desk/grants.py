@@ -23,7 +23,7 @@ from bot.desk.errors import (
     ProviderError,
     Superseded,
 )
-from bot.desk.keys import deliver_next, may_follow, not_delivered, put_away
+from bot.desk.keys import deliver_next, may_follow, not_delivered, put_away, still_theirs, within_budget
 from bot.desk.lessons import heed
 from bot.desk.links import LINK_LIVES
 from bot.desk.model import (
@@ -105,6 +105,9 @@ class Grants:
                 may_follow(tx, grant)
             elif grant.state not in (GrantState.READY, GrantState.DELIVERING):
                 raise Superseded(_WHY_NOT_PICK_UP[grant.state], found=grant.state)
+            still_theirs(grant)
+            if grant.held_since is not None:
+                within_budget(tx, grant, now, self._providers)
             heed(tx, actor, now, acknowledged=acknowledged)
             key = deliver_next(tx, grant, now, self._random)
             tx.redraw(grant.team, grant.request_id, now)

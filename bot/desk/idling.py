@@ -95,7 +95,9 @@ class Idling:
         return act
 
     def _known(self, tx: Transaction, key: Key, now: datetime) -> bool:
-        """Whether the desk has read, to its end and lately, what the keys of its provider used."""
+        """Whether the desk can know, and has read to its end and lately, what the key used."""
+        if key.meter is None:
+            return False  # nothing that is reported tells of it
         rounds = [one for one in tx.rounds(key.team) if (one.provider, one.kind) == (key.provider, RoundKind.USAGE)]
         return any(not one.attempts and one.ended_at and now - one.ended_at < READ_WITHIN for one in rounds)
 

@@ -4,8 +4,11 @@ from datetime import datetime
 
 from bot.desk.audit import Act
 from bot.desk.errors import Superseded
+from bot.desk.limits import MICROS_IN_A_CENT
 from bot.desk.model import Actor, Cause, Grant, Key
+from bot.desk.offer import Enforcer, LimitKind
 from bot.desk.ports import Random, Transaction
+from bot.desk.providers import Providers
 from bot.desk.requests import new_key
 from bot.desk.states import GrantState, KeyState, LinkState
 
@@ -21,6 +24,7 @@ ALIVE = (
     KeyState.ENABLING,
 )
 """The states of which a key that is put away has to be ended."""
+OLD_KEYS_AT_MOST = 3  # of one grant that work on beside the one that took their place
 _RESTS_AGAIN = (Cause.REPLACED, Cause.LAPSED, Cause.UNACKNOWLEDGED, Cause.SWITCHED_OFF)
 
 
@@ -28,6 +32,15 @@ def off_until_rotated(key: Key) -> bool:
     """Whether the key is off for no other reason than that its rotation is overdue: who rotates needs nobody's leave."""
     off = key.state in (KeyState.DISABLING, KeyState.DISABLED)
     return off and key.due_at is None and key.paused_by == Actor.system(key.team).id
+
+
+def still_theirs(grant: Grant) -> None:
+    """Raises `Superseded` where its holder left and is back: what they had is offered to others."""
+    if grant.left_at is not None:
+        raise Superseded(
+            "You had left, and this key is for whoever takes it over. `/apikey request` asks for one of your own.",
+            found="offered",
+        )
 
 
 def may_follow(tx: Transaction, grant: Grant) -> None:
@@ -45,6 +58,35 @@ def may_follow(tx: Transaction, grant: Grant) -> None:
         raise Superseded(
             "Somebody still has to bring your new key. You hear here when it can be picked up; the one that you have works on.",
             found=coming.state,
+        )
+    if sum(one.state is KeyState.RETIRING for one in tx.keys_of(grant.team, grant.id)) >= OLD_KEYS_AT_MOST:
+        raise Superseded(
+            f"{OLD_KEYS_AT_MOST} old keys of this grant still work. Say *Switched* once nothing uses them, or wait until their time is over.",
+            found="retiring",
+        )
+
+
+def budget_used_up(tx: Transaction, grant: Grant, now: datetime, providers: Providers) -> bool:
+    """Whether this month's budget is used up, where the provider holds each key to one of its own.
+
+    Where the desk, a project or nobody does, what all keys of the grant use counts together: another changes nothing.
+    """
+    request, spending = tx.request(grant.team, grant.request_id), tx.spending(grant.team, grant.id)
+    if request is None or spending is None or spending.month != now.date().replace(day=1):
+        return False
+    budget = grant.draft.scope.monthly_budget_cents * MICROS_IN_A_CENT
+    limits = providers.limits(request)
+    own = any((limit.kind, limit.enforcer) == (LimitKind.BUDGET, Enforcer.KEY) for limit in limits)
+    return own and 0 < budget <= spending.cost_micros
+
+
+def within_budget(tx: Transaction, grant: Grant, now: datetime, providers: Providers) -> None:
+    """Raises `Superseded` where another key would bring another budget, and this month's is used up."""
+    if budget_used_up(tx, grant, now, providers):
+        raise Superseded(
+            "This month's budget is used up, and a new key would bring a new one. Try again from the 1st on, or ask for "
+            "another key: `/apikey request`.",
+            found="used up",
         )
 
 

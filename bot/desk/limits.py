@@ -2,13 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from bot.desk.offer import AppliedLimit, Enforcer, LimitKind
 from bot.desk.policy import OverBudget
 
 COLLECTED_EVERY = timedelta(hours=1)  # how often usage is read; a budget that the desk enforces bites that much later
 WARN_AT = (50, 80, 100)  # per cent of a month's budget
+MICROS_IN_A_CENT = 10_000
+
+
+def next_month(now: datetime) -> datetime:
+    """When the calendar month of `now` is over, in UTC, and with it what was used of its budget."""
+    first = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    return (first + timedelta(days=32)).replace(day=1)
 
 
 def watched(

@@ -14,8 +14,18 @@ from bot.desk.audit import Act, stamp
 from bot.desk.bell import Bell
 from bot.desk.door import Door
 from bot.desk.errors import AlreadyDelivered, NotAllowed, NotThere, NotYours, Superseded
-from bot.desk.keys import deliver_next, may_follow, off_until_rotated, put_away, retire
+from bot.desk.keys import (
+    budget_used_up,
+    deliver_next,
+    may_follow,
+    off_until_rotated,
+    put_away,
+    retire,
+    still_theirs,
+    within_budget,
+)
 from bot.desk.lessons import heed
+from bot.desk.limits import next_month
 from bot.desk.model import Actor, Cause, Grant, Key, NoticeKind, Round, Story, TimerKind
 from bot.desk.policy import Policy, parse_duration
 from bot.desk.ports import Clock, Random, Store, Transaction
@@ -64,6 +74,7 @@ class Rotation:
         """
         if not text:
             raise NotThere("Which one? Press its *Rotate*, or type `/apikey rotate` and its id, or how the key ends.")
+        end = text.lstrip("….")
 
         def look(tx: Transaction) -> list[str]:
             whole = tx.grant(actor.team, text)
@@ -72,8 +83,8 @@ class Rotation:
             found = []
             for grant in tx.living_grants_of(actor.team, actor.id, GRANTS_AT_MOST):
                 key = tx.key(grant.team, grant.key_id) if grant.key_id else None
-                ends = key is not None and (key.fingerprint or "").endswith(text.lstrip("…."))
-                if len(text) >= LEAST_OF_A_NAME and (ends or grant.id.startswith(text)):
+                ends = len(end) >= LEAST_OF_A_NAME and key is not None and (key.fingerprint or "").endswith(end)
+                if ends or (len(text) >= LEAST_OF_A_NAME and grant.id.startswith(text)):
                     found.append(grant.id)
             return found
 
@@ -93,7 +104,8 @@ class Rotation:
 
         A key that is off as its rotation is overdue is ended by it. Where a person brings the keys, its depositors are asked for one instead: the answer is then `AWAITED`, and the
         holder picks it up when it is here. The old key is untouched until the new one is shown. Raises `Superseded` when
-        there is no key to follow or one is under way, `LessonDue` as a pick-up does, `NotYours`, `AlreadyDelivered`, `NotThere`.
+        there is no key to follow, one is under way, too many old ones still work, or a new one would bring another budget,
+        `LessonDue` as a pick-up does, `NotYours`, `AlreadyDelivered`, `NotThere`.
         """
         await self._door.admit(actor, to=Act.ROTATION_STARTED, subject=grant_id)
         grant = await self._grant(actor.team, grant_id)
@@ -109,9 +121,11 @@ class Rotation:
             grant = present(tx.grant(actor.team, grant_id))
             if grant.state is not GrantState.ACTIVE:
                 raise Superseded(_WHY_NOT_ROTATE[grant.state], found=grant.state)
+            still_theirs(grant)
             off = _off_until_rotated(tx, grant)
             if not off:
                 may_follow(tx, grant)
+            within_budget(tx, grant, now, self._providers)
             if grant.expires_at is not None and grant.expires_at < now + LEAST_LEFT:
                 raise Superseded(
                     "This key's time is almost over. `/apikey request` asks for a new one.", found="ending"
@@ -284,7 +298,8 @@ class Rotation:
             new = tx.key(grant.team, grant.key_id or "")
             used = tx.last_used(of.team, [old.id, *([new.id] if new else [])])
             new_used, old_used = used.get(new.id) if new else None, used.get(old.id)
-            if new_used and _silent(old_used, before=new_used, held_since=grant.held_since, now=now, lag=lag):
+            known = old.meter is not None  # else nothing tells that it is silent: its grace decides
+            if known and new_used and _silent(old_used, before=new_used, held_since=grant.held_since, now=now, lag=lag):
                 retire(tx, old, now, by=system, because="silent")
             tx.redraw(grant.team, grant.request_id, now)  # the card tells when both were used last
         return bool(old_keys)
@@ -354,6 +369,8 @@ class Rotation:
         if coming is None and depositors is not None:
             coming = self._ask_for_one(tx, grant, depositors, now)
         awaited = coming is not None and coming.state is KeyState.AWAITED
+        # A pick-up that is refused until the month is over does not lapse before.
+        opens = next_month(now) if budget_used_up(tx, grant, now, self._providers) else now
         for kind in (TimerKind.ROTATION, TimerKind.ROTATE_LATER):
             tx.drop_timer(grant.team, kind, grant.id)
         replaced = tx.move(
@@ -361,12 +378,12 @@ class Rotation:
             GrantState.AWAITED if awaited else GrantState.READY,
             key_id=coming.id if coming else grant.key_id,
             next_key_id=None,
-            lapses_at=now + (self._bring_within() if awaited else self._pick_up_within()),
+            lapses_at=now + self._bring_within() if awaited else opens + self._pick_up_within(),
             rotates_at=None,
             overdue_since=None,
         )
         if not awaited:
-            waiting.for_pick_up(tx, replaced, now)
+            waiting.for_pick_up(tx, replaced, opens)
         tx.redraw(grant.team, grant.request_id, now)
         return replaced
 

@@ -1,7 +1,7 @@
 """Switching keys off and on at the provider: carried out until the provider said so, and written down only then."""
 
 import logging
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from bot.desk.approvers import Approvers
 from bot.desk.audit import Act
@@ -9,6 +9,7 @@ from bot.desk.bell import Bell
 from bot.desk.door import Door
 from bot.desk.errors import NotAllowed, NotThere, ProviderError, Superseded
 from bot.desk.keys import break_off_rotation, retire
+from bot.desk.limits import next_month
 from bot.desk.model import AccessRequest, Actor, Cause, Grant, Key, Story
 from bot.desk.ports import Clock, Store, Transaction
 from bot.desk.providers import Providers
@@ -195,12 +196,6 @@ class Switching:
         grant = tx.grant(key.team, key.grant_id)
         if grant is not None:
             tx.redraw(grant.team, grant.request_id, now)
-
-
-def next_month(now: datetime) -> datetime:
-    """When the calendar month of `now` is over, in UTC."""
-    first = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    return (first + timedelta(days=32)).replace(day=1)
 
 
 def _own_pause(key: Key, actor: Actor) -> bool:

@@ -124,6 +124,18 @@ async def test_policys_answer_comes_though_the_app_was_taken_away(store: SqlStor
     await world.must_hold()
 
 
+async def test_of_a_key_whose_usage_cannot_be_known_nobody_is_asked(store: SqlStore) -> None:
+    """Its meter is not known: used every day or never, nothing would tell."""
+    world = desk(store, "revoke")
+    grant = await held(world)
+    (key,) = await world.keys(grant)
+    assert key.handle is not None
+    await world.store.write(lambda tx: tx.move(key, meter=None))
+    world.vendor.living[key.handle] = "renamed"  # so that no inventory finds it out
+    await until(world, ASKED + ANSWER_WITHIN + DAY)
+    assert (asked(world), (await world.grant(grant)).state) == (0, GrantState.ACTIVE)
+
+
 async def test_who_keeps_it_is_left_alone_for_a_month(store: SqlStore) -> None:
     """Whatever policy says of those who do not answer; pressed twice it is one answer."""
     world = desk(store, "revoke")

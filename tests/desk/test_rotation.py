@@ -19,14 +19,17 @@ from bot.desk.errors import (
     Superseded,
 )
 from bot.desk.ids import new_id
-from bot.desk.limits import COLLECTED_EVERY
-from bot.desk.model import Actor, Cause, Grant, Handover, Key, NoticeKind
+from bot.desk.keys import OLD_KEYS_AT_MOST
+from bot.desk.limits import COLLECTED_EVERY, next_month
+from bot.desk.model import Actor, Cause, Grant, Handover, Key, NoticeKind, Scope
+from bot.desk.offer import AppliedLimit, Enforcer, LimitKind
 from bot.desk.states import GrantState, KeyState, LinkState
 from bot.desk.watch import STALLED_AFTER
+from bot.slack.views import standing
 from storage.store import SqlStore
 from tests.desk.depositing import Depositing
 from tests.desk.metered import MeteredVendor
-from tests.desk.world import ANA, BEN, CARA, DEV, MINUTE, POLICY, SetClock, World, unsealed
+from tests.desk.world import ANA, BEN, CARA, DEV, MINUTE, POLICY, SetClock, World, draft, unsealed
 
 HOUR = COLLECTED_EVERY
 DAY = timedelta(days=1)
@@ -35,10 +38,18 @@ SECOND_RULE = POLICY.replace("max_monthly_budget = 200", 'max_monthly_budget = 2
 GRACE = '\n[[rotation]]\nprovider = "openai"\ngrace = "3h"\n'
 
 
-def metered(store: SqlStore, policy: str = POLICY) -> World:
+class Capping(MeteredVendor):
+    """Holds each key to a budget of its own."""
+
+    def applied_limits(self, *, scope: Scope, lifetime: timedelta) -> tuple[AppliedLimit, ...]:
+        """The budget alone."""
+        return (AppliedLimit(LimitKind.BUDGET, "$25 a month", Enforcer.KEY),)
+
+
+def metered(store: SqlStore, policy: str = POLICY, at: type[MeteredVendor] = MeteredVendor) -> World:
     """A desk at a vendor that counts."""
     clock = SetClock()
-    world = World(store, vendor=MeteredVendor(clock), policy=policy)
+    world = World(store, vendor=at(clock), policy=policy)
     world.clock = clock
     return World(store, beside=world)
 
@@ -265,6 +276,96 @@ async def test_two_old_keys_may_live_beside_the_new_one(world: World) -> None:
     await world.rotation.switched(BEN, grant.id)
     await world.sweep()
     assert await states(world, grant) == [KeyState.REVOKED] * 3 + [KeyState.LIVE]
+
+
+async def test_of_an_old_key_whose_usage_cannot_be_known_its_grace_decides(store: SqlStore) -> None:
+    """Its meter is not known: it may be in use wherever, and nothing would tell."""
+    world = metered(store)
+    grant = await world.active()
+    nameless = await current(world, grant)
+    await world.store.write(lambda tx: tx.move(nameless, meter=None))
+    assert nameless.handle is not None
+    world.vendor.living[nameless.handle] = "renamed"  # so that no inventory finds it out
+    await world.round()
+    old, new = await rotated(world, grant)
+    for _ in range(23):
+        vendor_of(world).use(new, 10)
+        await world.round(after=HOUR)
+        assert (await world.key(old.id)).state is KeyState.RETIRING
+    await world.round(after=HOUR)
+    assert (await world.key(old.id)).state is KeyState.REVOKED
+
+
+async def test_few_old_keys_live_beside_the_new_one(world: World) -> None:
+    """Three at most: who rotates again says first that they switched, or waits."""
+    grant = await world.active()
+    for _ in range(OLD_KEYS_AT_MOST):
+        world.clock.now += MINUTE
+        await rotated(world, grant)
+    world.clock.now += MINUTE
+    before = dict(world.vendor.living)
+    with pytest.raises(Superseded, match="3 old keys of this grant still work"):
+        await rotated_to(world, grant)
+    assert not standing.rotate(await world.requests.story(grant.team, grant.request_id))
+    assert world.vendor.living == before
+    await world.rotation.switched(BEN, grant.id)
+    assert standing.rotate(await world.requests.story(grant.team, grant.request_id))
+    await rotated(world, grant)
+
+
+# ---- budgets
+
+
+async def used_up(world: World) -> Grant:
+    """A grant of thirty days of whose $25 a month nothing is left."""
+    handover = await world.delivering(await world.approved(what=draft(days=30)))
+    await world.claim(handover)
+    await world.acknowledge(handover)
+    vendor_of(world).use(await current(world, handover.grant), 25_000_000)
+    await world.round()
+    return handover.grant
+
+
+async def test_a_new_key_brings_no_new_budget(store: SqlStore) -> None:
+    """Where the vendor holds each key to a budget of its own: used up, no key follows until the month is over."""
+    world = metered(store, at=Capping)
+    grant = await used_up(world)
+    old = await current(world, grant)
+    with pytest.raises(Superseded, match="budget is used up"):
+        await rotated_to(world, grant)
+    await untouched(world, grant, old)
+    assert len(world.vendor.minted) == 1
+    world.clock.now = next_month(world.clock.now) - MOMENT
+    with pytest.raises(Superseded, match="budget is used up"):
+        await rotated_to(world, grant)
+    world.clock.now += MOMENT
+    _, new = await rotated(world, grant)
+    assert set(world.vendor.living) == {old.handle, new.handle}
+
+
+async def test_a_key_whose_budget_is_used_up_can_be_ended_at_once(store: SqlStore) -> None:
+    """What leaked dies; the other is picked up when the month is over, and does not lapse before."""
+    world = metered(store, at=Capping)
+    grant = await used_up(world)
+    await world.rotation.rotate_at_once(BEN, grant.id)
+    await world.sweep()
+    assert world.vendor.living == {}
+    with pytest.raises(Superseded, match="budget is used up"):
+        await world.delivering(grant)
+    opens = next_month(world.clock.now)
+    while world.clock.now < opens - HOUR:
+        await world.sweep(after=min(DAY, opens - HOUR - world.clock.now))
+    assert world.slack.standing(NoticeKind.PICK_UP, BEN) == [], "nobody is reminded of what they cannot do"
+    await world.sweep(after=6 * DAY)
+    assert (await world.grant(grant)).state is GrantState.READY
+    await world.delivering(grant)
+    assert len(world.vendor.living) == 1
+
+
+async def test_where_all_keys_of_a_grant_count_together_a_budget_keeps_no_key_from_following(store: SqlStore) -> None:
+    """The vendor holds nothing, and policy only tells: another key changes nothing of what may be spent."""
+    world = metered(store)
+    await rotated(world, await used_up(world))
 
 
 # ---- who, and when
@@ -594,7 +695,15 @@ async def test_a_key_is_named_by_its_id_its_beginning_or_how_it_ends(world: Worl
     for text in (grant.id, grant.id[:8], fingerprint, fingerprint[-5:], f"…{fingerprint[-5:]}"):
         assert await world.rotation.named(BEN, text) == grant.id
     assert await world.rotation.named(CARA, grant.id) == grant.id
-    for who, text in ((BEN, ""), (BEN, "zzzz"), (BEN, fingerprint[-1]), (CARA, grant.id[:8]), (BEN, "g_none")):
+    for who, text in (
+        (BEN, ""),
+        (BEN, "zzzz"),
+        (BEN, "...."),
+        (BEN, "……………"),
+        (BEN, fingerprint[-1]),
+        (CARA, grant.id[:8]),
+        (BEN, "g_none"),
+    ):
         with pytest.raises(NotThere):
             await world.rotation.named(who, text)
     await world.active()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from bot.desk.limits import next_month
 from bot.desk.model import TimerKind
-from bot.desk.switching import next_month
 from sandbox.server import Running
 from tests.flows.browsing import Browser
 from tests.flows.test_time import HOUR, MINUTE, later

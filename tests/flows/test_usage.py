@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.desk.switching import next_month
+from bot.desk.limits import next_month
 from sandbox.server import Running
 from tests.flows.browsing import Browser
 from tests.flows.world import POLICY, World, settings_for, world

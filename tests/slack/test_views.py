@@ -494,6 +494,16 @@ def test_the_card_of_a_rotation_shows_when_both_keys_were_used() -> None:
     assert buttons(card["blocks"]) == ["switched"]
 
 
+def test_any_number_of_old_keys_is_a_message_that_slack_takes() -> None:
+    """Those that still have to be revoked are told by three, and how many more there are."""
+    story = stories.in_grace()
+    many = tuple(replace(story.others[0], id=f"k_old{n}", state=KeyState.BY_HAND) for n in range(40))
+    card = views.notice(NoticeKind.ROTATED, replace(story, others=(*story.others, *many)))
+    said = texts(card["blocks"])
+    assert max(map(len, said)) < 3000
+    assert "and 37 more old keys" in " ".join(said)
+
+
 def test_home_and_list_say_when_a_key_is_to_be_rotated() -> None:
     """By when, and that it is overdue."""
     for story, word in ((stories.rotating(), "is to be rotated by"), (stories.rotating(overdue=True), "is overdue")):

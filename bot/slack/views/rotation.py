@@ -8,6 +8,7 @@ from bot.slack.views import standing
 from bot.slack.views.holding import GIVE_BACK
 from bot.slack.views.kit import Message, View, actions, button, modal, section, small
 
+ENDING_SHOWN = 3  # old keys; a section takes 3000 characters
 AWAITED = "A person makes this key: they were asked for a new one. You hear from me when it is here; the one that you have works on."
 
 
@@ -118,7 +119,10 @@ def rotated(story: Story) -> Message:
         for old in story.retiring
         if old.due_at
     ]
-    lines += [_ending(story, old) for old in story.others if old.state in (KeyState.REVOKING, KeyState.BY_HAND)]
+    ending = [old for old in story.others if old.state in (KeyState.REVOKING, KeyState.BY_HAND)]
+    lines += [_ending(story, old) for old in ending[:ENDING_SHOWN]]
+    if len(ending) > ENDING_SHOWN:
+        lines.append(f"… and {len(ending) - ENDING_SHOWN} more old keys are still to be revoked.")
     blocks = [section("\n".join([f"*{what}*", *(lines or ["The old key is revoked: calls with it are refused."])]))]
     if story.retiring:
         blocks += [

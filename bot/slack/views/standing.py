@@ -1,6 +1,6 @@
 """Where a request stands, in words, and the buttons that its state offers."""
 
-from bot.desk.keys import off_until_rotated
+from bot.desk.keys import OLD_KEYS_AT_MOST, off_until_rotated
 from bot.desk.links import LINK_LIVES
 from bot.desk.model import Actor, Cause, Draft, Grant, Key, Ruling, Story, Wish
 from bot.desk.offer import AppliedLimit, Enforcer, LimitKind
@@ -225,6 +225,8 @@ def buttons(story: Story) -> list[Block]:
         return [button("Cancel request", CANCEL, story.request.id)]
     if story.grant is None or not alive(story.grant):
         return []
+    if story.grant.left_at:
+        return []  # whoever had left and is back has it no more: it is offered to others
     offered = [pick_up(story)] if may_pick_up(story) else []
     offered += rotate(story)
     if story.key and story.key.paused_by == story.grant.holder and story.key.due_at is None:
@@ -239,7 +241,7 @@ def deposited(story: Story) -> bool:
 
 def may_pick_up(story: Story) -> bool:
     """Whether a press on *Pick up* can succeed."""
-    if story.grant is None:
+    if story.grant is None or story.grant.left_at:
         return False
     if story.grant.state is GrantState.ACTIVE:
         follows = story.next_key is not None and story.next_key.state in (KeyState.DEPOSITED, KeyState.SEALED)
@@ -250,6 +252,8 @@ def may_pick_up(story: Story) -> bool:
 def may_rotate(story: Story) -> bool:
     """Whether a press on *Rotate* can succeed."""
     if story.grant is None or story.grant.state is not GrantState.ACTIVE or story.next_key is not None:
+        return False
+    if story.grant.left_at or len(story.retiring) >= OLD_KEYS_AT_MOST:
         return False
     return _on(story) or (story.key is not None and off_until_rotated(story.key))
 

@@ -93,4 +93,6 @@ class Budgets:
 
     def begin_anew(self, tx: Transaction, key: Key, now: datetime) -> None:
         """A month is over: a key that its budget had switched off goes on. Raises `Superseded` when it moved on."""
-        self._switching.month_over(tx, key, now)
+        found = tx.key(key.team, key.id)  # somebody may have paused it since `key` was read
+        if found is not None and found.state is KeyState.DISABLED and found.due_at is not None and found.due_at <= now:
+            self._switching.month_over(tx, found, now)

@@ -62,7 +62,7 @@ class LinkApi:
         link, story = await self._links.look(who.session, _link_id(request))
         if link.state is LinkState.OPEN or (link.state is LinkState.CLAIMED and link.session == who.session.id):
             return JSONResponse({"state": link.state, "opens_until": stamp(link.expires_at), "about": _about(story)})
-        over = _ending(link, story, who)
+        over = ending(link, story, who)
         return JSONResponse({"state": "over", "error": over.code, "message": over.message, "next_step": over.next_step})
 
     async def claim(self, request: Request) -> Response:
@@ -72,7 +72,7 @@ class LinkApi:
         try:
             sealed = await self._links.claim(who.session, link_id, _token(sent))
         except Superseded:
-            raise _ending(*await self._links.look(who.session, link_id), who) from None
+            raise ending(*await self._links.look(who.session, link_id), who) from None
         _, story = await self._links.look(who.session, link_id)
         context = sealed.context
         return JSONResponse(
@@ -98,7 +98,7 @@ class LinkApi:
         try:
             await self._links.acknowledge(who.session, link_id, _token(sent))
         except Superseded:
-            raise _ending(*await self._links.look(who.session, link_id), who) from None
+            raise ending(*await self._links.look(who.session, link_id), who) from None
         return Response(status_code=204)
 
 
@@ -147,19 +147,26 @@ _CLOSED = {
     Cause.OVERSPENT: "The budget of this key is used up, and policy ends a key then. It was taken back.",
     Cause.VANISHED: "Somebody removed this key at its provider. There is nothing to show.",
     Cause.SWITCHED_OFF: "The key that this one was to follow was switched off. This one was taken back.",
+    Cause.NOT_PICKED_UP: "This key was not picked up in time, and a key that waits for too long is taken back.",
+    Cause.NOT_BROUGHT: "Nobody brought the key in time, so there is none to show.",
+    Cause.NOT_ROTATED: "The key that this one was to follow was not rotated in time, and policy ends both then. This one was taken back.",
+    Cause.IDLE: "Nothing used this key, nobody said that it is needed, and policy ends a key then. It was taken back.",
     Cause.ROTATED: "All keys of this grant were revoked at once, and this one with them.",
 }
 _ONWARDS = {
+    GrantState.AWAITED: "Somebody brings another key. As soon as it is here, you can pick it up in Slack.",
     GrantState.READY: "Go back to Slack and pick up again: you get a new key.",
     GrantState.ISSUING: "A new key is being made. Its link follows in Slack in a moment.",
     GrantState.DELIVERING: "Go back to Slack and open the newest link.",
     GrantState.ACTIVE: "The key that is with you already works on. In Slack, `/apikey rotate` makes a new one.",
+    GrantState.INVITING: "There is no key to pick up: you are being invited to the provider's own organisation.",
+    GrantState.INVITED: "There is no key to pick up: you are invited to the provider's own organisation.",
     GrantState.ENDING: "In Slack, `/apikey request` asks for a new one.",
     GrantState.ENDED: "In Slack, `/apikey request` asks for a new one.",
 }
 
 
-def _ending(link: Link, story: Story, who: SignedIn) -> Problem:
+def ending(link: Link, story: Story, who: SignedIn) -> Problem:
     """Why this link opens no more, and what to do."""
     onwards = _ONWARDS[story.grant.state] if story.grant else _ONWARDS[GrantState.ENDED]
     here = link.session == who.session.id

@@ -15,6 +15,7 @@ from bot.desk.ports import Transaction
 from bot.desk.rounds import LEASE
 from bot.desk.states import GrantState, KeyState
 from storage.store import SqlStore
+from storage.transaction import SqlTransaction
 from tests.desk.metered import MeteredVendor
 from tests.desk.world import ANA, BEN, CARA, DEV, POLICY, TEAM, SetClock, World
 
@@ -270,6 +271,30 @@ async def test_a_new_month_switches_it_on_again(store: SqlStore, budget: str) ->
     await world.round(after=HOUR)
     assert (await world.key(key.id)).state is KeyState.LIVE
     assert await month_so_far(world, grant) == DOLLAR
+    await world.must_hold()
+
+
+@pytest.mark.parametrize("budget", ["disable"])
+async def test_a_new_month_leaves_off_what_was_paused_in_this_moment(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch, budget: str
+) -> None:
+    """Somebody pauses the key between the sweep's read and its act: it stays off, for them, and no month ends that."""
+    world = metered(store, over(budget).replace('max_duration = "30d"', 'max_duration = "60d"'))
+    world.clock.now = datetime(2026, 11, 28, 12, tzinfo=UTC)
+    _, key = await in_use(world)
+    vendor_of(world).use(key, 30 * DOLLAR)
+    await world.round()
+    world.clock.now = datetime(2026, 12, 1, 0, 1, tzinfo=UTC)
+    read = await world.store.read(lambda tx: tx.disabled_keys(world.clock.now, 9))
+    assert [one.id for one in read] == [key.id]
+    await world.store.write(lambda tx: world.switching.pause(tx, read[0], world.clock.now, by=CARA.id))
+    with monkeypatch.context() as before:
+        before.setattr(SqlTransaction, "disabled_keys", lambda tx, now, limit: read)
+        await world.sweep()
+    await world.sweep()
+    paused = await world.key(key.id)
+    assert (paused.state, paused.paused_by, paused.due_at) == (KeyState.DISABLED, CARA.id, None)
+    assert vendor_of(world).off == {key.handle}
     await world.must_hold()
 
 

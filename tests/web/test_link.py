@@ -2,14 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
+from itertools import product
 from typing import Any
 
 import httpx
 import pytest
 
-from bot.desk.model import Actor
-from bot.desk.states import LinkState
+from bot.desk.audit import Act
+from bot.desk.model import Actor, Cause, Session
+from bot.desk.ports import Transaction
+from bot.desk.states import GrantState, LinkState
+from bot.web.link import ending
+from bot.web.sessions import SignedIn
 from tests.flows.browsing import Browser, split
 from tests.web.world import TEAM, VALUE, World
 
@@ -246,6 +252,39 @@ class TestEndings:
         code, message, onwards = await self._ending(desk, url)
         assert code == "revoked"
         assert "was revoked" in message
+        assert "/apikey request" in onwards
+
+    async def test_whatever_closed_it(self, desk: World) -> None:
+        """Whatever it was, and wherever the grant stands since: each has its words."""
+        grant = await desk.approved()
+        link = await desk.stored((await desk.pick_up(grant)).url)
+        story = await desk.requests.story(TEAM, grant.request_id)
+        assert story.grant is not None
+        who = SignedIn(Session(Actor(TEAM, "U0BEN"), "laptop"), "Ben Okafor", "csrf")
+        said = dict[Cause, set[str]]()
+        for cause, state in product(Cause, GrantState):
+            closed = replace(link, state=LinkState.CLOSED, closed_because=cause)
+            over = ending(closed, replace(story, grant=replace(story.grant, state=state)), who)
+            assert (over.status, over.code) == (409, cause)
+            assert over.next_step
+            said.setdefault(cause, set()).add(over.message)
+        assert all(len(messages) == 1 for messages in said.values())
+        assert len(set.union(*said.values())) == len(Cause)
+
+    async def test_ended_by_policy(self, desk: World) -> None:
+        """A grant that nothing used ended while the link waited: the page says so, and not that the desk is broken."""
+        grant = await desk.approved()
+        url = (await desk.pick_up(grant)).url
+
+        def end(tx: Transaction) -> None:
+            found = tx.grant(TEAM, grant.id)
+            assert found is not None
+            desk.grants.end(tx, found, desk.clock(), by="system", because=Cause.IDLE, recorded_as=Act.IDLE)
+
+        await desk.store.write(end)
+        code, message, onwards = await self._ending(desk, url)
+        assert code == "idle"
+        assert "Nothing used this key" in message
         assert "/apikey request" in onwards
 
     async def test_revealed_and_over(self, desk: World) -> None:

@@ -135,7 +135,16 @@ def assemble(
     links = Links(store=store, door=door, providers=known, rotation=rotation, bell=bell, clock=clock)
     revoking = Revoking(store=store, approvers=approvers, providers=known, bell=bell, clock=clock, random=random)
     switching = Switching(store=store, door=door, approvers=approvers, providers=known, bell=bell, clock=clock)
-    budgets = Budgets(policy=policy, providers=known, grants=grants, switching=switching, clock=clock, random=random)
+    budgets = Budgets(
+        store=store,
+        approvers=approvers,
+        policy=policy,
+        providers=known,
+        grants=grants,
+        switching=switching,
+        clock=clock,
+        random=random,
+    )
     usage = UsageDesk(
         store=store, door=door, providers=known, rotation=rotation, budgets=budgets, bell=bell, clock=clock
     )

@@ -1,19 +1,28 @@
 """Budgets: what a key used is held against what was agreed for the month, in the transaction that writes it down."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
+from bot.desk.approvers import Approvers
 from bot.desk.audit import Act
 from bot.desk.grants import Grants
 from bot.desk.limits import MICROS_IN_A_CENT, WARN_AT
-from bot.desk.model import Actor, Cause, Grant, Key, NoticeKind
+from bot.desk.model import AccessRequest, Actor, Cause, Decision, Grant, Key, NoticeKind
 from bot.desk.offer import Ability
 from bot.desk.policy import OverBudget, Policy
-from bot.desk.ports import Clock, Random, Transaction
+from bot.desk.ports import Clock, Random, Store, Transaction
 from bot.desk.providers import Providers
 from bot.desk.requests import new_notice
 from bot.desk.states import GrantState, KeyState
 from bot.desk.switching import Switching
+
+
+class Unheard(Exception):
+    """Budgets of these grants are used up, and it is not known yet who is told: nothing is written until it is."""
+
+    def __init__(self, grants: Sequence[Grant]) -> None:
+        super().__init__(", ".join(grant.id for grant in grants))
+        self.grants = grants
 
 
 class Budgets:
@@ -22,45 +31,70 @@ class Budgets:
     def __init__(
         self,
         *,
+        store: Store,
         policy: Policy,
+        approvers: Approvers,
         providers: Providers,
         grants: Grants,
         switching: Switching,
         clock: Clock,
         random: Random,
     ) -> None:
+        self._store = store
         self._policy = policy
+        self._approvers = approvers
         self._providers = providers
         self._grants = grants
         self._switching = switching
         self._clock = clock
         self._random = random
 
-    def hold(self, tx: Transaction, team: str, key_ids: Iterable[str], now: datetime) -> bool:
+    async def who_hears(self, grants: Iterable[Grant]) -> Mapping[str, Sequence[str]]:
+        """By grant, who is told that its budget is used up."""
+        hears = {}
+        for grant in grants:
+
+            def look(tx: Transaction, grant: Grant = grant) -> tuple[AccessRequest | None, Decision | None]:
+                return tx.request(grant.team, grant.request_id), tx.decision(grant.team, grant.request_id)
+
+            request, decision = await self._store.read(look)
+            found = await self._approvers.who_hears(request, decision.approver) if request and decision else ()
+            hears[grant.id] = sorted(found)
+        return hears
+
+    def hold(
+        self, tx: Transaction, team: str, key_ids: Iterable[str], now: datetime, *, hears: Mapping[str, Sequence[str]]
+    ) -> bool:
         """Holds what these keys used to the budgets of their grants; whether anything followed from it.
 
-        Each step is told, and each stop made, once a month: a key that an approver switched on again goes on.
+        Each step is told, and each stop made, once a month: a key that an approver switched on again goes on. Raises `Unheard`
+        where a budget is used up now and `hears` does not say who is told.
         """
         month = now.date().replace(day=1)
-        followed = False
+        followed, unheard = False, list[Grant]()
         for grant, micros in tx.spent(team, key_ids, month, WARN_AT[0]):
             percent = micros * 100 // (grant.draft.scope.monthly_budget_cents * MICROS_IN_A_CENT)
             once = f"budget {grant.id} {month:%Y-%m}"
             crossed = [at for at in WARN_AT if percent >= at and tx.first_time(team, f"{once} {at}", now)]
             stopped = percent >= 100 and self._stop(tx, grant, now, once=f"{once} stop")
-            if crossed:
-                self._tell(tx, grant, now, percent=crossed[-1], spent_micros=micros)
+            if crossed and crossed[-1] >= 100 and grant.id not in hears:
+                unheard.append(grant)
+            elif crossed:
+                self._tell(tx, grant, now, percent=crossed[-1], spent_micros=micros, hears=hears.get(grant.id, ()))
             followed = followed or stopped or bool(crossed)
+        if unheard:
+            raise Unheard(unheard)
         return followed
 
-    def _tell(self, tx: Transaction, grant: Grant, now: datetime, *, percent: int, spent_micros: int) -> None:
+    def _tell(
+        self, tx: Transaction, grant: Grant, now: datetime, *, percent: int, spent_micros: int, hears: Sequence[str]
+    ) -> None:
         tx.redraw(grant.team, grant.request_id, now)
         found = tx.grant(grant.team, grant.id)
         if found is not None and found.state is GrantState.ACTIVE:  # one that ended by it was told so
             self._notify(tx, NoticeKind.BUDGET, grant, grant.holder)
-        decision = tx.decision(grant.team, grant.request_id)
-        if percent >= 100 and decision is not None:
-            self._notify(tx, NoticeKind.OVERSPENT, grant, decision.approver)
+        for who in hears if percent >= 100 else ():
+            self._notify(tx, NoticeKind.OVERSPENT, grant, who)
         tx.record(
             team=grant.team,
             at=now,

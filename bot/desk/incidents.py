@@ -90,16 +90,25 @@ class Incidents:
 
     async def look(self, timer: Timer) -> TimersAct:
         """Handles a timer about a grant whose keys were used. Raises `Unavailable` while its holder's zone is not known."""
-        grant = await self._store.read(lambda tx: tx.grant(timer.team, timer.about))
-        if grant is None or grant.state is not GrantState.ACTIVE:
+
+        def asked(tx: Transaction) -> tuple[Grant, AccessRequest, Decision] | None:
+            grant = tx.grant(timer.team, timer.about)
+            request = tx.request(grant.team, grant.request_id) if grant else None
+            decision = tx.decision(grant.team, grant.request_id) if grant else None
+            return (grant, request, decision) if grant and request and decision else None
+
+        about = await self._store.read(asked)
+        if about is None or about[0].state is not GrantState.ACTIVE:
             return _over
+        grant, request, decision = about
         person = await self._directory.person(grant.holder)
         tz = person.tz if person else "UTC"
+        hears = sorted(await self._approvers.who_hears(request, decision.approver))
 
         def act(tx: Transaction) -> None:
             found = tx.grant(timer.team, timer.about)
             if found is not None and found.state is GrantState.ACTIVE:
-                self._judge(tx, found, tz, self._clock())
+                self._judge(tx, found, tz, self._clock(), hears=hears)
 
         return act
 
@@ -123,7 +132,7 @@ class Incidents:
 
     # ---- finding
 
-    def _judge(self, tx: Transaction, grant: Grant, tz: str, now: datetime) -> None:
+    def _judge(self, tx: Transaction, grant: Grant, tz: str, now: datetime, *, hears: Sequence[str]) -> None:
         incidents = tx.incidents_of(grant.team, grant.id, REMEMBERED)
         hours = tx.hours_of(grant.team, grant.id, now - LOOKED_BACK_ON)
         days = tx.model_days_of(grant.team, grant.id, (now - MODELS_KNOWN_FOR).date())
@@ -146,7 +155,7 @@ class Incidents:
                 midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
                 seen_at = now if day == now else max(seen_at or midnight, midnight)
         if seen_at is not None:
-            self._tell(tx, grant, incidents, findings, seen_at=min(seen_at, now), now=now)
+            self._tell(tx, grant, incidents, findings, hears=hears, seen_at=min(seen_at, now), now=now)
 
     def _tell(
         self,
@@ -155,6 +164,7 @@ class Incidents:
         incidents: Sequence[Incident],
         findings: Sequence[Finding],
         *,
+        hears: Sequence[str],
         seen_at: datetime,
         now: datetime,
     ) -> None:
@@ -178,9 +188,7 @@ class Incidents:
         tx.set_timer(grant.team, TimerKind.QUIET, incident.id, seen_at + QUIET_AFTER)
         # The messages of the incident before, if there was one, must not tell of this one.
         tx.let_go(grant.team, grant.request_id, (NoticeKind.UNUSUAL, NoticeKind.SUSPECTED))
-        decision = tx.decision(grant.team, grant.request_id)
-        told = [(NoticeKind.UNUSUAL, grant.holder)]
-        told += [(NoticeKind.SUSPECTED, decision.approver)] if decision else []
+        told = [(NoticeKind.UNUSUAL, grant.holder), *((NoticeKind.SUSPECTED, who) for who in hears)]
         for kind, recipient in told:
             tx.add(new_notice(kind, grant.team, grant.request_id, recipient, clock=self._clock, random=self._random))
         tx.record(

@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import Any
 
 from bot.desk.bell import Bell
-from bot.desk.budgets import Budgets
+from bot.desk.budgets import Budgets, Unheard
 from bot.desk.door import Door
 from bot.desk.growth import Window, grown
 from bot.desk.incidents import worth_a_look
@@ -71,7 +71,7 @@ class UsageDesk:
             for start in range(0, len(page), PIECE):
                 piece = page[start : start + PIECE]
                 window = Window(of.ended_at, self._clock(), provider.usage_lag)
-                nobodys, followed = await lease.write(partial(self._write_down, of, piece, window))
+                nobodys, followed = await self._keep(lease, piece, window)
                 others += nobodys
                 if followed:
                     self._bell.ring()
@@ -82,10 +82,21 @@ class UsageDesk:
         log.info("usage at %s is read up to %s; %d figures belong to no key of the desk", of.provider, today, others)
         return {"done_to": today}
 
+    async def _keep(self, lease: Lease, piece: Sequence[Usage], window: Window) -> tuple[int, bool]:
+        """Writes a piece down; again, where somebody is to hear of it and had to be looked up first, which is seldom."""
+        hears: dict[str, Sequence[str]] = {}
+        while True:
+            try:
+                return await lease.write(partial(self._write_down, lease.round, piece, window, hears))
+            except Unheard as some:
+                hears |= await self._budgets.who_hears(some.grants)
+
     def _forget(self, tx: Transaction) -> int:
         return tx.forget_hours(self._clock() - HOURS_KEPT, FORGOTTEN_AT_ONCE)
 
-    def _write_down(self, of: Round, piece: Sequence[Usage], window: Window, tx: Transaction) -> tuple[int, bool]:
+    def _write_down(
+        self, of: Round, piece: Sequence[Usage], window: Window, hears: Mapping[str, Sequence[str]], tx: Transaction
+    ) -> tuple[int, bool]:
         """How many figures were nobody's, and whether a budget was warned of or stopped by the others."""
         meters = {one.meter for one in piece if one.meter}
         keys = tx.keys_by_meter(of.team, of.provider, meters)
@@ -100,7 +111,7 @@ class UsageDesk:
             _put(tx, of.team, [(key_id, _less(one, before.get(key_id))) for key_id, one in running], window)
         month = self._clock().date().replace(day=1)
         now_used = {keys[one.meter] for one in ours if one.day >= month}
-        followed = bool(now_used) and self._budgets.hold(tx, of.team, now_used, self._clock())
+        followed = bool(now_used) and self._budgets.hold(tx, of.team, now_used, self._clock(), hears=hears)
         return len(piece) - len(ours), followed
 
     # ---- telling

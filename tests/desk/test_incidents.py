@@ -133,6 +133,21 @@ async def test_it_is_told_once_to_holder_and_approver(world: World) -> None:
     assert (await world.acts()).count(Act.UNUSUAL) == 1
 
 
+@pytest.mark.parametrize("policy", [POLICY])
+async def test_where_who_approved_left_others_hear(world: World, policy: str) -> None:
+    """Whoever may decide on it today: they may pause it, too."""
+    grant, key = await known(world)
+    world.people.people[CARA.id] = replace(world.people.people[CARA.id], deleted=True)
+    await stolen(world, key)
+    told = [notice for notice, _ in world.slack.messages.values() if notice.kind is NoticeKind.SUSPECTED]
+    assert sorted(one.recipient for one in told) == sorted([ANA.id, DEV.id])
+    assert len(world.slack.standing(NoticeKind.UNUSUAL, BEN)) == 1
+    incident = await newest(world, grant)
+    await world.incidents.pause(ANA, incident.id)
+    await world.sweep()
+    assert (await world.key(key.id)).state is KeyState.DISABLED
+
+
 async def test_what_is_usual_is_not_told(world: World) -> None:
     """Neither the next hour of an office day, nor two cents at night, nor a key that is new."""
     _, key = await known(world)

@@ -252,6 +252,23 @@ async def test_an_overspent_key_is_switched_off_until_the_month_is_over(world: W
     assert (await world.grant(grant)).state is GrantState.ACTIVE
 
 
+@pytest.mark.parametrize("silent", [False, True], ids=["slack-answers", "slack-is-silent"])
+@pytest.mark.parametrize("budget", ["disable"])
+async def test_where_who_approved_left_others_hear_that_it_is_used_up(world: World, budget: str, silent: bool) -> None:
+    """Whoever may decide on it today, once; while nobody can be asked the key is switched off all the same."""
+    _, key = await in_use(world)
+    world.people.people[CARA.id] = replace(world.people.people[CARA.id], deleted=True)
+    world.people.silent = silent
+    vendor_of(world).use(key, 25 * DOLLAR)
+    for _ in range(2):
+        await world.round(after=timedelta(minutes=5))
+    assert (await world.key(key.id)).state is KeyState.DISABLED
+    heard = sorted(one.recipient for one, _ in world.slack.messages.values() if one.kind is NoticeKind.OVERSPENT)
+    assert heard == ([CARA.id] if silent else sorted([ANA.id, DEV.id]))
+    [told] = [entry for entry in await world.entries() if entry.act == Act.WARNED]
+    assert told.detail["per_cent"] == 100
+
+
 @pytest.mark.parametrize("budget", ["disable"])
 async def test_a_new_month_switches_it_on_again(store: SqlStore, budget: str) -> None:
     """From the first of the month in UTC, at the next sweep."""

@@ -126,6 +126,10 @@ class Grants:
         self._bell.ring()
         return key
 
+    async def follows(self, key: Key) -> bool:
+        """Whether the key is to follow one that its holder has: where its mint breaks off, they rotate again."""
+        return (await self._grant(key.team, key.grant_id)).state is GrantState.ACTIVE
+
     async def issue(self, key: Key) -> Handover:
         """Mints the key whose intention is stored, or takes out the deposited one, and seals it.
 

@@ -30,8 +30,9 @@ _RESTS_AGAIN = (Cause.REPLACED, Cause.LAPSED, Cause.UNACKNOWLEDGED, Cause.SWITCH
 
 def off_until_rotated(key: Key) -> bool:
     """Whether the key is off for no other reason than that its rotation is overdue: who rotates needs nobody's leave."""
+    for_its_budget_too = key.state is KeyState.DISABLED and key.due_at is not None  # until the month is over
     off = key.state in (KeyState.DISABLING, KeyState.DISABLED)
-    return off and key.due_at is None and key.paused_by == Actor.system(key.team).id
+    return off and not for_its_budget_too and key.paused_by == Actor.system(key.team).id
 
 
 def still_theirs(grant: Grant) -> None:

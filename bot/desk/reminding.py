@@ -176,10 +176,10 @@ class Reminding:
             return replace(timer, due_at=waits)
         key = tx.key(grant.team, grant.key_id or "")
         system = Actor.system(grant.team).id
-        if key is not None and key.state is KeyState.ENABLING:
-            return replace(timer, due_at=now + LOOK_AGAIN)
-        if key is None or key.paused_by is not None:
-            return None  # it is off until somebody wants it on
+        if key is None or key.paused_by == system:
+            return None  # it is off already
+        if key.paused_by is not None or key.state is KeyState.ENABLING:
+            return replace(timer, due_at=now + LOOK_AGAIN)  # a pause is no rotation: what policy says follows it
         if self._providers.offers(key.provider, Ability.DISABLE):
             self._switching.pause(tx, key, now, by=system)
             self._tell_holder(tx, grant, now, first=False)

@@ -110,6 +110,7 @@ class Switching:
         """What the month's budget had switched off goes on, unless somebody paused it, too. Raises `Superseded`."""
         if key.paused_by is not None:
             tx.move(key, due_at=None)
+            self._redraw(tx, key, now)  # where it is off for its rotation alone, its holder can turn that from here on
         else:
             self.ask_on(tx, key, now, by=Actor.system(key.team).id)
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from bot.desk.audit import Act
-from bot.desk.errors import NotYours, Superseded
+from bot.desk.errors import NotYours, ProviderTransient, Superseded
 from bot.desk.hours import next_working
 from bot.desk.ids import new_id
 from bot.desk.installation import ASKED_EVERY
@@ -18,6 +18,7 @@ from bot.desk.policy import Overdue, Rotating
 from bot.desk.ports import Transaction
 from bot.desk.reminding import later, plan
 from bot.desk.states import GrantState, KeyState
+from bot.slack.views import standing
 from storage.store import SqlStore
 from tests.desk.depositing import Depositing
 from tests.desk.metered import MeteredVendor
@@ -252,7 +253,36 @@ async def test_whoever_holds_a_key_that_is_off_for_its_budget_too_waits_for_the_
     world.clock.now += 2 * WEEK
     await world.sweep()
     assert (await world.key(key.id)).state is KeyState.DISABLED
+    assert standing.rotate(told(world)[-1]), "the card is drawn anew, with its button"
     await rotated(world, grant)
+
+
+async def test_a_key_that_is_being_switched_off_for_its_rotation_can_be_rotated(world: World) -> None:
+    """Its provider is down when it is to be switched off: a new key takes its place all the same, and the old one dies."""
+    grant = await held(world)
+    assert isinstance(world.vendor, MeteredVendor)
+    world.vendor.switch_faults = [ProviderTransient("down")] * 99
+    await until(world, DUE + WEEK, grant)
+    (key,) = await world.keys(grant)
+    assert key.state is KeyState.DISABLING
+    assert standing.rotate(told(world)[-1])
+    await rotated(world, grant)
+    await world.sweep()
+    assert [(await world.key(one.id)).state for one in await world.keys(grant)] == [KeyState.REVOKED, KeyState.LIVE]
+
+
+async def test_a_pause_is_no_way_round_what_policy_says_of_an_overdue_key(world: World) -> None:
+    """Paused by its holder, and switched on again weeks later: then it is switched off until they rotate it."""
+    grant = await held(world)
+    await until(world, DUE + DAY, grant)
+    (key,) = await world.keys(grant)
+    await world.store.write(lambda tx: world.switching.pause(tx, key, world.clock.now, by=BEN.id))
+    await until(world, DUE + 20 * DAY, grant)
+    assert (await world.key(key.id)).paused_by == BEN.id
+    await world.switching.switch_on(BEN, grant.id)
+    await until(world, DUE + 24 * DAY, grant)
+    off = await world.key(key.id)
+    assert (off.state, off.paused_by) == (KeyState.DISABLED, Actor.system(TEAM).id)
 
 
 async def test_remind_me_later_puts_off_to_half_time(world: World) -> None:

@@ -7,6 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from sandbox.server import Running
+from tests.flows.browsing import Browser
 from tests.flows.world import World, settings_for, world
 from tests.slack.seeing import acts, approved, asking, card, newer, private, told
 
@@ -207,6 +208,23 @@ class TestTrouble:
             assert "does not accept the desk's credential" in problem.plain
             assert "you can pick up again" in problem.plain
             assert "pick_up" in (await flow.ben.expect_message("Ready for you")).buttons
+
+    async def test_a_new_key_that_the_provider_refuses(
+        self, servers: Running, database_url: str, tmp_path: Path
+    ) -> None:
+        """Who rotated is told to rotate again: there is nothing to pick up, and the key that they have works on."""
+        settings = settings_for(servers, mode="socket", database_url=database_url, folder=tmp_path)
+        async with world(servers, settings) as flow:
+            assert (await flow.ben.click(await approved(flow), "pick_up")).acknowledged
+            async with Browser(flow.settings.public_url) as browser:
+                await browser.sign_in("U0BEN")
+                await browser.reveal(await flow.link())
+        settings = settings.model_copy(update={"openai_admin_key": SecretStr("sk-admin-wrong")})
+        async with world(servers, settings) as flow:
+            assert (await flow.ben.click(await flow.ben.home(), "rotate")).acknowledged
+            problem = await flow.ben.expect_modal("did not work")
+            assert "you can rotate again" in problem.plain
+            assert "rotate" in (await flow.ben.home()).buttons
 
     async def test_rate_limits_are_waited_out(self, flow: World) -> None:
         """Slack's 429 delays a card, and loses none."""

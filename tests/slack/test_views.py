@@ -523,4 +523,13 @@ def test_who_approved_hears_what_follows_of_a_key_that_is_overdue() -> None:
     assert "it is revoked from" in said(replace(overdue, pausable=False))
     assert overdue.rotation is not None
     assert "The key goes on." in said(replace(overdue, rotation=replace(overdue.rotation, off_at=None)))
-    assert "switched off until they rotate it" in said(stories.rotating(overdue=True, off=True))
+    off = stories.rotating(overdue=True, off=True)
+    assert "is switched off until they rotate it" in said(off)
+    assert off.key is not None
+    going_off = replace(off, key=replace(off.key, state=KeyState.DISABLING, due_at=stories.NOW))
+    assert "is being switched off until they rotate it" in said(going_off)
+    assert "budget is used up" not in said(going_off)
+    assert "rotate" in buttons(views.notice(NoticeKind.ROTATION_DUE, going_off)["blocks"])
+    paused = replace(off, key=replace(off.key, paused_by="U0CARA"))
+    assert "It is switched off." in said(paused)
+    assert "goes on" not in said(paused)

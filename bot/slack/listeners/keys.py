@@ -134,11 +134,13 @@ class Keys(Listener):
             else:
                 await self.answers.say(place, views.AWAITED)
             return
+        begin = "pick up"
         try:
+            begin = "rotate" if await self.desk.grants.follows(key) else begin
             handover = await self.desk.grants.issue(key)
         except Exception as error:
             for_good = isinstance(error, ProviderNotFound | ProviderInvalid) or not isinstance(error, ProviderError)
-            again = "" if for_good else " Nothing is lost: you can pick up again."
+            again = "" if for_good else f" Nothing is lost: you can {begin} again."
             text = f"{self.words(error)}{again}"
             if dialog:
                 await self.answers.update(dialog, views.problem_view(text))

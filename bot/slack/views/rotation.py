@@ -54,11 +54,11 @@ def _follows(story: Story) -> str:
         if standing.may_rotate(story)
         else ""
     )
-    off = story.rotation.off_at if story.rotation else None
+    off_at, off = story.rotation.off_at if story.rotation else None, standing.off(story.key)
     if story.key is not None and off_until_rotated(story.key):
-        how = "It is switched off: calls with it are refused. *Rotate now* gives you a new key that works."
-    elif off:
-        how += f" If it is not rotated, it is {_switched_off(story)} from {when(off)} on."
+        how = f"It {off}: calls with it are refused. *Rotate now* gives you a new key that works."
+    elif off_at and not off:
+        how += f" If it is not rotated, it is {_switched_off(story)} from {when(off_at)} on."
     return how.strip()
 
 
@@ -79,12 +79,12 @@ def overdue(story: Story) -> Message:
         what = f"Its rotation was overdue: {asked} of {holder}"
         return {"text": f"{what}.", "blocks": [section(f"*{what}*\n{standing.progress(story)}")]}
     what = f"Not rotated in time: {asked} of {holder}"
-    off, key = story.rotation.off_at, story.key
+    off_at, off, key = story.rotation.off_at, standing.off(story.key), story.key
     then = "The key goes on."
-    if key is not None and off_until_rotated(key):
-        then = "It is switched off until they rotate it."
-    elif off:
-        then = f"If it is not rotated, it is {_switched_off(story)} from {when(off)} on."
+    if off:
+        then = f"It {off} until they rotate it." if key and off_until_rotated(key) else f"It {off}."
+    elif off_at:
+        then = f"If it is not rotated, it is {_switched_off(story)} from {when(off_at)} on."
     used = f" It was last used on {story.spending.last_day:%d %b %Y}." if story.spending else ""
     return {
         "text": f"{what}, by {when(grant.rotates_at)}.",

@@ -369,15 +369,20 @@ def _fingerprint(story: Story) -> str:
     return print_of(story.key) if story.key else ""
 
 
+def off(key: Key | None) -> str:
+    """ "is switched off", "is being switched off"; empty where it works."""
+    states = {KeyState.DISABLING: "is being switched off", KeyState.DISABLED: "is switched off"}
+    return states.get(key.state, "") if key else ""
+
+
 def _switched(story: Story) -> str:
     """Whether the key is off: somebody paused it, or its budget is used up."""
-    if story.key and story.key.paused_by and story.key.state in (KeyState.DISABLING, KeyState.DISABLED):
-        being = "is being" if story.key.state is KeyState.DISABLING else "is"
+    if story.key and story.key.paused_by and (being := off(story.key)):
         if off_until_rotated(story.key):
-            return f" *It {being} switched off until it is rotated*: that is overdue."
+            return f" *It {being} until it is rotated*: that is overdue."
         if story.key.paused_by == Actor.system(story.key.team).id:
-            return f" *It {being} switched off*: its rotation is overdue, and this month's budget is used up."
-        return f" *It {being} switched off*: {mention(story.key.paused_by)} paused it."
+            return f" *It {being}*: its rotation is overdue, and this month's budget is used up."
+        return f" *It {being}*: {mention(story.key.paused_by)} paused it."
     match story.key.state if story.key else None:
         case KeyState.DISABLING:
             return " This month's budget is used up: it is being switched off."

@@ -180,7 +180,7 @@ class SocketMode:
     async def close(self) -> None:
         """Closes every websocket."""
         for socket in list(self._open):
-            with suppress(RuntimeError):  # it was about to close by itself
+            with suppress(RuntimeError, WebSocketDisconnect):  # it was about to close, or its app went in this moment
                 await socket.close(1001)
 
 

@@ -91,6 +91,7 @@ async def test_a_key_is_extended_by_another_and_ends(flow: World) -> None:
     await later(flow, DAY + MINUTE)
     await flow.ben.expect(lambda seen: len([key for key in seen["openai"]["keys"] if key["status"] == "active"]) == 1)
     assert [(await flow.call(key)).status_code for key in (old, new)] == [401, 200]
+    await flow.ben.expect_message("The key is dead")  # the desk has written down what the provider did
     acts = await flow.acts()
     assert "grant.succeeded" in acts
     assert acts[-3:] == ["grant.expired", "key.revoked", "grant.ended"]

@@ -113,12 +113,14 @@ class IncidentStatements(DueStatements):
 
     def let_go(self, team: str, about: str, kinds: Sequence[NoticeKind]) -> None:
         """The messages of these kinds about this request keep what they say from here on."""
-        rows = table(Notice)
-        these = (rows.c.team == team, rows.c.about == about, rows.c.kind.in_([kind.value for kind in kinds]))
-        self._db.execute(delete(rows).where(*these))
+        self._db.execute(_dropping(team, about, kinds))
 
     def drop_unposted(self, team: str, about: str, kinds: Sequence[NoticeKind]) -> None:
         """The messages of these kinds about this request that were not posted yet are not wanted any more."""
-        rows = table(Notice)
-        these = (rows.c.team == team, rows.c.about == about, rows.c.kind.in_([kind.value for kind in kinds]))
-        self._db.execute(delete(rows).where(*these, rows.c.ts.is_(None)))
+        self._db.execute(_dropping(team, about, kinds).where(table(Notice).c.ts.is_(None)))
+
+
+def _dropping(team: str, about: str, kinds: Sequence[NoticeKind]) -> Any:
+    rows = table(Notice)
+    these = (rows.c.team == team, rows.c.about == about, rows.c.kind.in_([kind.value for kind in kinds]))
+    return delete(rows).where(*these)

@@ -12,7 +12,7 @@ from bot.desk.offer import Ability
 from bot.desk.policy import OverBudget, Policy
 from bot.desk.ports import Clock, Random, Store, Transaction
 from bot.desk.providers import Providers
-from bot.desk.requests import new_notice
+from bot.desk.requests import came_of, new_notice
 from bot.desk.states import GrantState, KeyState
 from bot.desk.switching import Switching
 
@@ -55,7 +55,7 @@ class Budgets:
         for grant in grants:
 
             def look(tx: Transaction, grant: Grant = grant) -> tuple[AccessRequest | None, Decision | None]:
-                return tx.request(grant.team, grant.request_id), tx.decision(grant.team, grant.request_id)
+                return came_of(tx, grant)
 
             request, decision = await self._store.read(look)
             found = await self._approvers.who_hears(request, decision.approver) if request and decision else ()

@@ -1,8 +1,8 @@
 """The one door: who is asking, and may they. Refusals are recorded; what cannot be recorded is not done."""
 
 from bot.desk.audit import Act
-from bot.desk.errors import NotWelcome, Refused
-from bot.desk.model import Actor, Person
+from bot.desk.errors import NotWelcome, NotYours, Refused, present
+from bot.desk.model import Actor, Grant, Person
 from bot.desk.ports import Clock, Directory, Store
 
 
@@ -34,6 +34,14 @@ class Door:
         if person is None or because is not None:
             raise await self.refuse(actor, NotWelcome(because), to=to, subject=subject)
         return person
+
+    async def admit_holder(self, actor: Actor, grant_id: str, *, to: str, otherwise: str) -> Grant:
+        """The grant, as its holder asks for it. Raises `NotWelcome`, `NotThere`, and `NotYours`, which says `otherwise`."""
+        await self.admit(actor, to=to, subject=grant_id)
+        grant = present(await self._store.read(lambda tx: tx.grant(actor.team, grant_id)))
+        if grant.holder != actor.id:
+            raise await self.refuse(actor, NotYours(otherwise), to=to, subject=grant_id)
+        return grant
 
     async def welcomes(self, actor: Actor) -> bool:
         """Whether this person could be admitted; may be a few minutes old, so it only chooses whom to ask."""

@@ -29,6 +29,10 @@ KekFlaw                      KEKs that cannot be read; names the mend, and nothi
 EnvelopeDamaged              an envelope, or a deposit, that does not open
 """
 
+from typing import TypeVar
+
+Thing = TypeVar("Thing")
+
 
 class DeskError(Exception):
     """The desk says no, or not now. The message is written for the person who asked."""
@@ -73,6 +77,13 @@ class Superseded(DeskError):
 
 class NotThere(DeskError):
     """No such request, grant or link in this team."""
+
+
+def present(thing: Thing | None) -> Thing:
+    """What was looked up for a holder. Raises `NotThere` where there is none."""
+    if thing is None:
+        raise NotThere("There is no such key here. `/apikey list` shows yours.")
+    return thing
 
 
 class LessonDue(DeskError):

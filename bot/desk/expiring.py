@@ -17,6 +17,7 @@ from bot.desk.ports import Clock, Directory, Random, Store, Transaction
 from bot.desk.requests import new_notice
 from bot.desk.states import GrantState
 from bot.desk.timers import Act as Done
+from bot.desk.zones import known_tz
 
 EARLIEST, LATEST = timedelta(days=7), timedelta(minutes=30)
 ONE_DAY = timedelta(days=1)
@@ -58,8 +59,7 @@ class Expiring:
         grant = await self._store.read(lambda tx: tx.grant(timer.team, timer.about))
         if grant is None or grant.expires_at is None:
             return over
-        person = await self._directory.person(grant.holder)
-        tz = person.tz if person else "UTC"
+        tz = await known_tz(grant.holder, self._directory)
         now = self._clock()
 
         def act(tx: Transaction) -> Timer | None:

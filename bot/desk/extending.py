@@ -11,11 +11,11 @@ from datetime import timedelta
 from bot.desk.approvers import Approvers
 from bot.desk.audit import Act
 from bot.desk.door import Door
-from bot.desk.errors import NotYours
+from bot.desk.errors import NotYours, present
 from bot.desk.model import AccessRequest, Actor, Decision, Grant, Story
 from bot.desk.ports import Store, Transaction
 from bot.desk.providers import Providers
-from bot.desk.requests import Requests, may_extend, present, tell
+from bot.desk.requests import Requests, came_of, may_extend, tell
 
 
 class Extending:
@@ -62,4 +62,5 @@ class Extending:
 
     def _found(self, tx: Transaction, team: str, grant_id: str) -> tuple[Grant, AccessRequest, Decision]:
         grant = present(tx.grant(team, grant_id))
-        return grant, present(tx.request(team, grant.request_id)), present(tx.decision(team, grant.request_id))
+        asked, decision = came_of(tx, grant)
+        return grant, present(asked), present(decision)

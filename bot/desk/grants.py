@@ -18,10 +18,10 @@ from bot.desk.door import Door
 from bot.desk.errors import (
     AlreadyDelivered,
     NotAllowed,
-    NotYours,
     OutcomeUnknown,
     ProviderError,
     Superseded,
+    present,
 )
 from bot.desk.keys import deliver_next, may_follow, not_delivered, put_away, still_theirs, within_budget
 from bot.desk.lessons import heed
@@ -41,7 +41,7 @@ from bot.desk.model import (
 from bot.desk.offer import Project
 from bot.desk.ports import Clock, Random, Store, Transaction
 from bot.desk.providers import Providers
-from bot.desk.requests import new_notice, present, tell
+from bot.desk.requests import came_of, new_notice, tell
 from bot.desk.revoking import living
 from bot.desk.states import GrantState, KeyState, LinkState
 
@@ -90,11 +90,12 @@ class Grants:
         way (`Rotation.rotate` begins one). Raises `Superseded` when a key is being minted already or the grant is over,
         `NotYours`, `AlreadyDelivered`.
         """
-        await self._door.admit(actor, to=Act.PICK_UP_STARTED, subject=grant_id)
-        grant = await self._grant(actor.team, grant_id)
-        if grant.holder != actor.id:
-            refusal = NotYours("This key is for somebody else. `/apikey request` asks for one of your own.")
-            raise await self._door.refuse(actor, refusal, to=Act.PICK_UP_STARTED, subject=grant_id)
+        await self._door.admit_holder(
+            actor,
+            grant_id,
+            to=Act.PICK_UP_STARTED,
+            otherwise="This key is for somebody else. `/apikey request` asks for one of your own.",
+        )
         now = self._clock()
 
         def act(tx: Transaction) -> Key:
@@ -333,9 +334,7 @@ class Grants:
         """
         await self._door.admit(actor, to=Act.REVOKE_ASKED, subject=grant_id)
         grant = await self._grant(actor.team, grant_id)
-        asked, decision = await self._store.read(
-            lambda tx: (tx.request(grant.team, grant.request_id), tx.decision(grant.team, grant.request_id))
-        )
+        asked, decision = await self._store.read(lambda tx: came_of(tx, grant))
         if not await self._approvers.may_take_back(actor, present(asked), decision):
             refusal = NotAllowed("Only its holder or an approver can revoke a key.")
             raise await self._door.refuse(actor, refusal, to=Act.REVOKE_ASKED, subject=grant_id)

@@ -20,6 +20,7 @@ from bot.desk.ports import Clock, Directory, Line, Notifier, Store, Transaction
 from bot.desk.replacing import Replacing
 from bot.desk.retrying import STUCK_AFTER
 from bot.desk.rounds import Lease
+from bot.desk.zones import known_tz
 
 log = logging.getLogger(__name__)
 
@@ -104,8 +105,7 @@ class Holders:
         """Each in their working hours, unless the flaw is mended by then."""
         now, dues = self._clock(), dict[str, datetime]()
         for admin in await self._approvers.admins(team):
-            person = await self._directory.person(admin)
-            dues[admin] = next_working(now, person.tz if person else "UTC")
+            dues[admin] = next_working(now, await known_tz(admin, self._directory))
 
         def act(tx: Transaction) -> None:
             for admin, due_at in dues.items():

@@ -10,7 +10,6 @@ from datetime import UTC, datetime, time, timedelta
 from bot.desk.audit import Act
 from bot.desk.bell import Bell
 from bot.desk.door import Door
-from bot.desk.errors import NotThere, NotYours
 from bot.desk.grants import Grants
 from bot.desk.hours import next_working
 from bot.desk.lapsing import over
@@ -126,13 +125,12 @@ class Idling:
 
     async def keep(self, actor: Actor, grant_id: str) -> Story:
         """The holder needs the key. Again: nothing more happens. Raises `NotYours`, `NotThere`."""
-        await self._door.admit(actor, to=Act.KEPT, subject=grant_id)
-        grant = await self._store.read(lambda tx: tx.grant(actor.team, grant_id))
-        if grant is None:
-            raise NotThere("There is no such key here. `/apikey list` shows yours.")
-        if grant.holder != actor.id:
-            refusal = NotYours("Only who holds a key can say that it is needed.")
-            raise await self._door.refuse(actor, refusal, to=Act.KEPT, subject=grant_id)
+        grant = await self._door.admit_holder(
+            actor,
+            grant_id,
+            to=Act.KEPT,
+            otherwise="Only who holds a key can say that it is needed.",
+        )
         now = self._clock()
 
         def act(tx: Transaction) -> Story:

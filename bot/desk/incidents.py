@@ -34,11 +34,12 @@ from bot.desk.model import (
 from bot.desk.offer import Ability
 from bot.desk.ports import Clock, Directory, Random, Store, Transaction
 from bot.desk.providers import Providers
-from bot.desk.requests import new_notice, tell
+from bot.desk.requests import came_of, new_notice, tell
 from bot.desk.states import GrantState, KeyState
 from bot.desk.switching import Switching
 from bot.desk.timers import Act as TimersAct
 from bot.desk.unusual import WEEKS, Baseline, ModelDay
+from bot.desk.zones import known_tz
 
 log = logging.getLogger(__name__)
 
@@ -93,16 +94,14 @@ class Incidents:
 
         def asked(tx: Transaction) -> tuple[Grant, AccessRequest, Decision] | None:
             grant = tx.grant(timer.team, timer.about)
-            request = tx.request(grant.team, grant.request_id) if grant else None
-            decision = tx.decision(grant.team, grant.request_id) if grant else None
+            request, decision = came_of(tx, grant) if grant else (None, None)
             return (grant, request, decision) if grant and request and decision else None
 
         about = await self._store.read(asked)
         if about is None or about[0].state is not GrantState.ACTIVE:
             return _over
         grant, request, decision = about
-        person = await self._directory.person(grant.holder)
-        tz = person.tz if person else "UTC"
+        tz = await known_tz(grant.holder, self._directory)
         hears = sorted(await self._approvers.who_hears(request, decision.approver))
 
         def act(tx: Transaction) -> None:

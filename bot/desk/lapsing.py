@@ -14,7 +14,7 @@ from bot.desk.hours import after_working, next_working
 from bot.desk.model import AccessRequest, Actor, Cause, Decision, Grant, Key, Notice, NoticeKind, Timer
 from bot.desk.policy import Refuse
 from bot.desk.ports import Clock, Directory, Random, Store, Transaction
-from bot.desk.requests import new_notice, redraw_extended
+from bot.desk.requests import came_of, new_notice, redraw_extended
 from bot.desk.rotation import Rotation
 from bot.desk.states import GrantState, KeyState, RequestState
 from bot.desk.timers import Act as Done
@@ -136,8 +136,7 @@ class Lapsing:
         def look(tx: Transaction) -> tuple[Key, AccessRequest, Decision] | None:
             key = tx.key(timer.team, timer.about)
             grant = tx.grant(key.team, key.grant_id) if key else None
-            request = tx.request(grant.team, grant.request_id) if grant else None
-            decision = tx.decision(grant.team, grant.request_id) if grant else None
+            request, decision = came_of(tx, grant) if grant else (None, None)
             return (key, request, decision) if key and request and decision else None
 
         found = await self._store.read(look)

@@ -16,9 +16,10 @@ from bot.desk.policy import OnLeaving, parse_duration
 from bot.desk.ports import Clock, Directory, Random, Store, Transaction
 from bot.desk.providers import Providers
 from bot.desk.replacing import set_timers
-from bot.desk.requests import new_notice, redraw_extended, succeeded_by
+from bot.desk.requests import came_of, new_notice, redraw_extended, succeeded_by
 from bot.desk.revoking import living
 from bot.desk.states import GrantState, RequestState
+from bot.desk.zones import known_tz
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ class Leaving:
             held = [one for one in tx.living_grants_of(member.team, member.id, BATCH) if one.state is GrantState.ACTIVE]
             # One that another key in their hands follows already is not needed any more.
             asked = [
-                (one, tx.request(one.team, one.request_id), tx.decision(one.team, one.request_id))
+                (one, *came_of(tx, one))
                 for one in held
                 if (next_one := succeeded_by(tx, one)) is None or next_one.state is not GrantState.ACTIVE
             ]
@@ -106,8 +107,7 @@ class Leaving:
         return offers
 
     async def _works(self, who: str) -> datetime:
-        person = await self._directory.person(who)
-        return next_working(self._clock(), person.tz if person else "UTC")
+        return next_working(self._clock(), await known_tz(who, self._directory))
 
     def _end_some(self, tx: Transaction, member: Actor, why: str, offers: Mapping[str, Heirs]) -> bool:
         """Whether there was anything to end. What is not in use, or that nobody can take over, ends at once."""

@@ -6,11 +6,11 @@ from bot.desk import envelope
 from bot.desk.audit import Act, stamp
 from bot.desk.bell import Bell
 from bot.desk.door import Door
-from bot.desk.errors import NotAllowed, NotYours, Superseded
+from bot.desk.errors import NotAllowed, NotYours, Superseded, present
 from bot.desk.model import Context, Link, Sealed, Session, Story
 from bot.desk.ports import Clock, Store, Transaction
 from bot.desk.providers import Providers
-from bot.desk.requests import present, tell
+from bot.desk.requests import tell
 from bot.desk.rotation import Rotation
 from bot.desk.states import KeyState, LinkState
 

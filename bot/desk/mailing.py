@@ -82,9 +82,9 @@ class Mailing:
     async def _enrol(self, now: datetime) -> None:
         named = sorted(await self._named())
         for team in await self._store.teams():
-            await self._store.write(lambda tx, team=team: tx.subscribe(team, named, now))  # type: ignore[misc]
+            await self._store.write(lambda tx, team=team: tx.subscribe(team, named, now))  # type: ignore[misc]  # bound for each
         while new := await self._store.read(lambda tx: tx.unsubscribed(PIECE)):
-            await self._store.write(lambda tx, new=new: self._subscribe(tx, new, now))  # type: ignore[misc]
+            await self._store.write(lambda tx, new=new: self._subscribe(tx, new, now))  # type: ignore[misc]  # bound for each
 
     def _subscribe(self, tx: Transaction, new: Sequence[tuple[str, str]], now: datetime) -> None:
         for team, member in new:

@@ -14,7 +14,7 @@ from bot.desk.approvers import Approvers
 from bot.desk.audit import Act
 from bot.desk.bell import Bell
 from bot.desk.door import Door
-from bot.desk.errors import NotYours
+from bot.desk.errors import present
 from bot.desk.grants import Grants
 from bot.desk.hours import last_working, next_working
 from bot.desk.lapsing import over
@@ -23,7 +23,7 @@ from bot.desk.offer import Ability
 from bot.desk.policy import Overdue, Policy, Rotating
 from bot.desk.ports import Clock, Directory, Random, Store, Transaction
 from bot.desk.providers import Providers
-from bot.desk.requests import goes_on, new_notice, present, tell
+from bot.desk.requests import came_of, goes_on, new_notice, tell
 from bot.desk.states import GrantState, KeyState
 from bot.desk.switching import Switching
 from bot.desk.timers import Act as Done
@@ -212,11 +212,12 @@ class Reminding:
 
     async def put_off(self, actor: Actor, grant_id: str) -> Story:
         """The holder wants to be reminded later. Again: nothing more happens. Raises `NotYours`, `NotThere`."""
-        await self._door.admit(actor, to=Act.ROTATION_PUT_OFF, subject=grant_id)
-        grant = present(await self._store.read(lambda tx: tx.grant(actor.team, grant_id)))
-        if grant.holder != actor.id:
-            refusal = NotYours("Only who holds a key is reminded of its rotation.")
-            raise await self._door.refuse(actor, refusal, to=Act.ROTATION_PUT_OFF, subject=grant_id)
+        grant = await self._door.admit_holder(
+            actor,
+            grant_id,
+            to=Act.ROTATION_PUT_OFF,
+            otherwise="Only who holds a key is reminded of its rotation.",
+        )
         tz, now = await self._tz(actor.id), self._clock()
 
         def act(tx: Transaction) -> Story:
@@ -238,9 +239,7 @@ class Reminding:
 
     async def _approved(self, grant: Grant) -> Sequence[str]:
         """Who is told that a rotation is overdue."""
-        asked, decision = await self._store.read(
-            lambda tx: (tx.request(grant.team, grant.request_id), tx.decision(grant.team, grant.request_id))
-        )
+        asked, decision = await self._store.read(lambda tx: came_of(tx, grant))
         return sorted(await self._approvers.who_hears(present(asked), present(decision).approver))
 
     async def _tz(self, member: str) -> str:

@@ -20,6 +20,7 @@ from bot.desk.ports import Clock, Directory, Random, Store, Transaction
 from bot.desk.requests import new_notice, succeeded_by
 from bot.desk.states import GrantState, KeyState, RequestState
 from bot.desk.timers import Act as Done
+from bot.desk.zones import known_tz
 
 log = logging.getLogger(__name__)
 
@@ -99,10 +100,10 @@ class Replacing:
     async def _working(self, who: str) -> datetime:
         """When this member next works: an answer that was waited for so long can wait until then."""
         try:
-            person = await self._directory.person(who)
+            tz = await known_tz(who, self._directory)
         except Unavailable:
             return self._clock()
-        return next_working(self._clock(), person.tz if person else "UTC")
+        return next_working(self._clock(), tz)
 
     def _ask(
         self,

@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TypeVar
 
 from bot.desk import waiting
 from bot.desk.approvers import Approvers
@@ -38,8 +37,6 @@ from bot.desk.ports import Clock, Directory, Provider, Random, Store, Transactio
 from bot.desk.providers import Providers, mints
 from bot.desk.retrying import STUCK_AFTER
 from bot.desk.states import GrantState, KeyState, RequestState
-
-Thing = TypeVar("Thing")
 
 PROJECT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{1,59}")  # of one that is to be made
 LEAST_BUDGET = 100  # cents a month
@@ -536,11 +533,9 @@ def new_notice(
     )
 
 
-def present(thing: Thing | None) -> Thing:
-    """What was looked up for a holder. Raises `NotThere` where there is none."""
-    if thing is None:
-        raise NotThere("There is no such key here. `/apikey list` shows yours.")
-    return thing
+def came_of(tx: Transaction, grant: Grant) -> tuple[AccessRequest | None, Decision | None]:
+    """What was asked for, and what was decided, that the grant came of."""
+    return tx.request(grant.team, grant.request_id), tx.decision(grant.team, grant.request_id)
 
 
 def stuck(key: Key) -> bool:

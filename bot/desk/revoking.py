@@ -16,7 +16,7 @@ from bot.desk.model import NEW_PROJECT, AccessRequest, Actor, Decision, Grant, K
 from bot.desk.offer import Ability, KeyStatus
 from bot.desk.ports import Clock, Provider, Random, Store, Transaction
 from bot.desk.providers import Providers
-from bot.desk.requests import new_notice
+from bot.desk.requests import came_of, new_notice
 from bot.desk.retrying import STUCK_AFTER, wait_before
 from bot.desk.states import GrantState, KeyState
 
@@ -143,9 +143,7 @@ class Revoking:
 
         def look(tx: Transaction) -> tuple[AccessRequest | None, Decision | None]:
             grant = tx.grant(key.team, key.grant_id)
-            if grant is None:
-                return None, None
-            return tx.request(key.team, grant.request_id), tx.decision(key.team, grant.request_id)
+            return came_of(tx, grant) if grant else (None, None)
 
         request, decision = await self._store.read(look)
         if request is None or decision is None:

@@ -13,7 +13,7 @@ from bot.desk.approvers import Approvers
 from bot.desk.audit import Act, stamp
 from bot.desk.bell import Bell
 from bot.desk.door import Door
-from bot.desk.errors import AlreadyDelivered, NotAllowed, NotThere, NotYours, Superseded
+from bot.desk.errors import AlreadyDelivered, NotAllowed, NotThere, Superseded, present
 from bot.desk.keys import (
     budget_used_up,
     deliver_next,
@@ -30,7 +30,7 @@ from bot.desk.model import Actor, Cause, Grant, Key, NoticeKind, Round, Story, T
 from bot.desk.policy import Policy, parse_duration
 from bot.desk.ports import Clock, Random, Store, Transaction
 from bot.desk.providers import Providers
-from bot.desk.requests import new_key, new_notice, present, tell
+from bot.desk.requests import came_of, new_key, new_notice, tell
 from bot.desk.revoking import living
 from bot.desk.states import GrantState, KeyState
 
@@ -102,16 +102,18 @@ class Rotation:
     async def rotate(self, actor: Actor, grant_id: str, *, delivery: str, acknowledged: bool = False) -> Key:
         """Stores the intention to have another key follow; `Grants.issue` carries it out. A retried `delivery`: nothing.
 
-        A key that is off as its rotation is overdue is ended by it. Where a person brings the keys, its depositors are asked for one instead: the answer is then `AWAITED`, and the
-        holder picks it up when it is here. The old key is untouched until the new one is shown. Raises `Superseded` when
-        there is no key to follow, one is under way, too many old ones still work, or a new one would bring another budget,
-        `LessonDue` as a pick-up does, `NotYours`, `AlreadyDelivered`, `NotThere`.
+        A key that is off as its rotation is overdue is ended by it. Where a person brings the keys, its depositors are
+        asked for one instead: the answer is then `AWAITED`, and the holder picks it up when it is here. The old key is
+        untouched until the new one is shown. Raises `Superseded` when there is no key to follow, one is under way, too
+        many old ones still work, or a new one would bring another budget, `LessonDue` as a pick-up does, `NotYours`,
+        `AlreadyDelivered`, `NotThere`.
         """
-        await self._door.admit(actor, to=Act.ROTATION_STARTED, subject=grant_id)
-        grant = await self._grant(actor.team, grant_id)
-        if grant.holder != actor.id:
-            refusal = NotYours("This key is somebody else's. Only who holds a key can pick up the one that follows it.")
-            raise await self._door.refuse(actor, refusal, to=Act.ROTATION_STARTED, subject=grant_id)
+        grant = await self._door.admit_holder(
+            actor,
+            grant_id,
+            to=Act.ROTATION_STARTED,
+            otherwise="This key is somebody else's. Only who holds a key can pick up the one that follows it.",
+        )
         depositors = await self._depositors(grant)
         now = self._clock()
 
@@ -177,9 +179,7 @@ class Rotation:
         """Who is to bring the key that follows; None where the provider mints it."""
         if self._providers.mints(grant.draft.scope.provider):
             return None
-        asked, decision = await self._store.read(
-            lambda tx: (tx.request(grant.team, grant.request_id), tx.decision(grant.team, grant.request_id))
-        )
+        asked, decision = await self._store.read(lambda tx: came_of(tx, grant))
         return await self._approvers.depositors(present(asked), present(decision).approver)
 
     def _ask_for_one(self, tx: Transaction, grant: Grant, depositors: frozenset[str], now: datetime) -> Key:
@@ -267,11 +267,12 @@ class Rotation:
 
         Raises `NotYours`, `NotThere`.
         """
-        await self._door.admit(actor, to=Act.RETIRED, subject=grant_id)
-        grant = await self._grant(actor.team, grant_id)
-        if grant.holder != actor.id:
-            refusal = NotYours("Only who holds a key can say that they switched to the new one.")
-            raise await self._door.refuse(actor, refusal, to=Act.RETIRED, subject=grant_id)
+        grant = await self._door.admit_holder(
+            actor,
+            grant_id,
+            to=Act.RETIRED,
+            otherwise="Only who holds a key can say that they switched to the new one.",
+        )
         now = self._clock()
 
         def act(tx: Transaction) -> Story:
@@ -320,9 +321,7 @@ class Rotation:
         """
         await self._door.admit(actor, to=Act.ROTATED_AT_ONCE, subject=grant_id)
         grant = await self._grant(actor.team, grant_id)
-        asked, decision = await self._store.read(
-            lambda tx: (tx.request(grant.team, grant.request_id), tx.decision(grant.team, grant.request_id))
-        )
+        asked, decision = await self._store.read(lambda tx: came_of(tx, grant))
         if not await self._approvers.may_take_back(actor, present(asked), decision):
             refusal = NotAllowed("Only its holder or an approver can have a key rotated at once.")
             raise await self._door.refuse(actor, refusal, to=Act.ROTATED_AT_ONCE, subject=grant_id)

@@ -38,6 +38,7 @@ from bot.desk.sweeps import Pass, Sweep, Sweeps, failed, handling
 from bot.desk.switching import Switching
 from bot.desk.timers import Timers
 from bot.desk.week import Subscription
+from bot.desk.zones import known_tz
 
 log = logging.getLogger(__name__)
 
@@ -451,8 +452,7 @@ class Watch:
         now = self._clock()
         if not notice.waits or notice.ts is not None or notice.recipient[0] not in "UW":
             return None
-        person = await self._directory.person(notice.recipient)
-        opens = next_working(now, person.tz if person else "UTC")
+        opens = next_working(now, await known_tz(notice.recipient, self._directory))
         ends = story.grant.expires_at if story.grant and story.grant.state is GrantState.ACTIVE else None
         return None if opens <= now or (ends is not None and now < ends <= opens) else opens
 

@@ -11,7 +11,12 @@ async def tz_of(member: str, directory: Directory) -> str:
     it cannot be asked nothing is sent either, and a message that can wait is held against its reader's own hours when it is.
     """
     try:
-        person = await directory.person(member)
+        return await known_tz(member, directory)
     except Unavailable:
         return "UTC"
+
+
+async def known_tz(member: str, directory: Directory) -> str:
+    """The same, for what can wait for Slack. Raises `Unavailable`."""
+    person = await directory.person(member)
     return person.tz if person else "UTC"

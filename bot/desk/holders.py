@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 AT = time(3)  # UTC: night or early morning for most of the world; whoever is told of it is told in their working hours
 NAMED_AT_MOST = 20  # in the message to the admins; the log names all
+BROKEN_OFF = "the list broke off"  # whatever Slack said: the admins are told of it once
 
 
 class Holders:
@@ -63,16 +64,15 @@ class Holders:
         try:
             flaw = await self._compared(lease)
         except Unavailable:
-            if lease.round.attempts + 1 == STUCK_AFTER:
-                await self._have_admins_told(team, lease.write)
+            if lease.round.attempts + 1 >= STUCK_AFTER:
+                await self._have_admins_told(lease, BROKEN_OFF)
             raise
         if flaw is None:
             await self._replacing.review(team)
             return due
         log.error("the nightly check of the holders: %s", flaw)
-        if flaw != lease.round.flaw:
-            await self._have_admins_told(team, lease.write)
-        return {**due, "flaw": flaw}
+        await self._have_admins_told(lease, flaw)
+        return {**due, "flaw": flaw, "ended_at": lease.round.ended_at}
 
     async def _compared(self, lease: Lease) -> str | None:
         """What is wrong with the list, where it is not believed."""
@@ -101,17 +101,22 @@ class Holders:
             await lease.write(_keep)
         return None
 
-    async def _have_admins_told(self, team: str, write: Callable[[Callable[[Transaction], None]], Any]) -> None:
-        """Each in their working hours, unless the flaw is mended by then."""
-        now, dues = self._clock(), dict[str, datetime]()
+    async def _have_admins_told(self, lease: Lease, flaw: str) -> None:
+        """Each in their working hours, once since the check last came to its end, unless the flaw is mended by then.
+
+        Raises `Unavailable` while nobody can say who the admins are; the next try of the check has them told.
+        """
+        team, now, dues = lease.round.team, self._clock(), dict[str, datetime]()
+        once = f"nightly check after {lease.round.ended_at}: {flaw}"
         for admin in await self._approvers.admins(team):
             dues[admin] = next_working(now, await known_tz(admin, self._directory))
 
         def act(tx: Transaction) -> None:
             for admin, due_at in dues.items():
-                tx.set_timer(team, TimerKind.HOLDERS, admin, due_at)
+                if tx.first_time(team, f"{once} {admin}", now):
+                    tx.set_timer(team, TimerKind.HOLDERS, admin, due_at)
 
-        await write(act)
+        await lease.write(act)
 
     async def tell(self, timer: Timer) -> Callable[[Transaction], Timer | None]:
         """Tells an admin of the flaw, where there still is one. A crash right after it tells it once more."""

@@ -139,6 +139,50 @@ async def test_a_list_that_breaks_off_is_not_believed(world: World) -> None:
     assert await flaw(world) is None
 
 
+async def test_a_list_that_broke_off_is_told_of_once_slack_can_say_who_the_admins_are(world: World) -> None:
+    """Not in the minute in which it should have been: a little later, and not twice. Broken off again another night: once more."""
+    await hired(world, 2)
+    world.people.breaks_after = 0
+    await world.round(timedelta(hours=22))
+    for _ in range(6):
+        await world.round(timedelta(minutes=15))
+    world.people.silent = True  # so nobody knows who is an admin, either
+    for _ in range(3):
+        await world.round(timedelta(minutes=15))
+    assert world.slack.warned == []
+    world.people.silent = False
+    for _ in range(5):
+        await world.round(timedelta(minutes=15))
+    assert [admin for admin, _ in world.slack.warned] == [ANA.id]
+    world.people.breaks_after = None
+    await world.round(timedelta(minutes=15))
+    assert await flaw(world) is None
+    world.people.breaks_after = 0
+    await world.round(DAY)
+    for _ in range(10):
+        await world.round(timedelta(minutes=15))
+    assert [admin for admin, _ in world.slack.warned] == [ANA.id] * 2
+
+
+async def test_a_list_that_breaks_off_for_a_moment_does_not_have_the_same_told_again(world: World) -> None:
+    """Of two nights in which so many cannot have left, the second of which took a second try."""
+    await hired(world, 3)
+    for who in ROBOTS[:2]:
+        left(world, who)
+    await world.round(DAY)
+    assert len(world.slack.warned) == 1
+    world.people.breaks_after = 0
+    await world.round(DAY)
+    world.people.breaks_after = None
+    await world.round(timedelta(minutes=1))
+    assert "2 of 3 holders" in str(await flaw(world))
+    assert len(world.slack.warned) == 1
+    left(world, ROBOTS[2])  # it is another flaw now
+    await world.round(DAY)
+    assert [about.flaw for _, about in world.slack.warned if "3 of 3 holders" in str(about.flaw)] != []
+    assert len(world.slack.warned) == 2
+
+
 async def test_what_is_mended_by_morning_is_not_told(world: World) -> None:
     """The list was wrong at three and right at four."""
     await hired(world, 3)

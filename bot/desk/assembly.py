@@ -230,6 +230,7 @@ def assemble(
     )
     timers = Timers(
         store=store,
+        directory=directory,
         bell=bell,
         clock=clock,
         handlers={

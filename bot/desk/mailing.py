@@ -26,14 +26,13 @@ from bot.desk.ports import Clock, Directory, Notifier, Random, Store, Transactio
 from bot.desk.retrying import wait_before
 from bot.desk.sweeps import failed
 from bot.desk.week import ONE_DAY, Digest, Subscription
+from bot.desk.zones import MANY
 
 log = logging.getLogger(__name__)
 
 LEASE = timedelta(minutes=3)  # above `PATIENCE`
 PATIENCE = timedelta(seconds=120)  # with one digest, Slack's rate limits waited out
 ENROL_EVERY = timedelta(hours=1)  # who got a key, or a say, has a digest from then on
-MANY = 50  # so many due at once, and everybody is asked about together
-KNOWN_FOR = timedelta(minutes=9)  # what the directory said of everybody; below the ten minutes that it keeps it
 ASKED_AGAIN = timedelta(minutes=5)  # while nobody can be looked up: not by everybody's digest at each beat
 LOOK = "look at the digest"
 PIECE = 500  # people who are enrolled in one transaction
@@ -65,9 +64,7 @@ class Mailing:
         self._clock = clock
         self._sender = random(8).hex()
         self._enrolled_at: datetime | None = None
-        self._known_at: datetime | None = None
         self._many = False
-        self._asking = asyncio.Lock()
 
     # ---- who has one
 
@@ -117,7 +114,8 @@ class Mailing:
         """What there is to write down, once what is to be sent is."""
         now, actor = self._clock(), Actor(leased.team, leased.member)
         try:
-            await self._know_people(now)
+            if self._many:
+                await self._directory.know_everybody()
             person = await self._directory.person(leased.member)
         except Unavailable as error:
             log.warning("the digest of %s waits: %s", leased.member, error)
@@ -158,14 +156,6 @@ class Mailing:
             tx.move_subscription(leased, due_at=due_at, week=done.week, attempts=0, sender=None)
 
         return go_on
-
-    async def _know_people(self, now: datetime) -> None:
-        """Where many are due, everybody is asked about at once: Slack answers about a hundred people a minute, one by one."""
-        async with self._asking:
-            if not self._many or (self._known_at and timedelta() <= now - self._known_at < KNOWN_FOR):
-                return
-            await self._directory.know_everybody()
-            self._known_at = now
 
     # ---- whose choice it is
 

@@ -531,7 +531,10 @@ class Directory(Protocol):
         """None where the workspace knows no such member. `fresh` asks again; else up to ten minutes old."""
 
     async def know_everybody(self) -> None:
-        """Asks about all members at once, page by page, so that `person` need not ask about each of many."""
+        """Asks about all members at once, page by page, so that `person` need not ask about each of many.
+
+        As long as that is known from the last time, nothing is asked.
+        """
 
     async def members(self, group: str) -> frozenset[str]:
         """The members of a user group, up to a minute old. Empty where there is no such group."""

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from bot.desk.bell import Bell
+from bot.desk.due import DueKind
 from bot.desk.errors import ProviderError, Superseded, Unavailable
 from bot.desk.model import Timer, TimerKind
-from bot.desk.ports import Clock, Store, Transaction
+from bot.desk.ports import Clock, Directory, Store, Transaction
 from bot.desk.retrying import wait_before
 from bot.desk.sweeps import failed, handling
+from bot.desk.zones import MANY
 
 log = logging.getLogger(__name__)
 
@@ -38,18 +40,30 @@ class Timers:
     """Carries out the timers that are due."""
 
     store: Store
+    directory: Directory
     bell: Bell
     clock: Clock
     handlers: Mapping[TimerKind, Handler]
 
     async def tick(self) -> None:
         """Every timer that is due and that nobody else carries out. One that fails is due again, later and later."""
+        await self._know_people()
         while True:
             leased = await self.store.write(self._lease)
             if not leased:
                 return
             handling(len(leased))
             await asyncio.gather(*(self._carry_out(timer) for timer in leased))
+
+    async def _know_people(self) -> None:
+        """Where many are due, everybody is asked about together, before any is leased. Those that need nobody do not wait for it."""
+        now = self.clock()
+        if len(await self.store.read(lambda tx: tx.due(DueKind.TIMER, now, MANY))) < MANY:
+            return
+        try:
+            await self.directory.know_everybody()
+        except Unavailable as error:
+            log.warning("whom the timers are about is asked one by one: %s", error)
 
     def _lease(self, tx: Transaction) -> Sequence[Timer]:
         return tx.lease_timers(self.clock(), self.clock() + LEASE, AT_ONCE)

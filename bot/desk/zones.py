@@ -3,6 +3,9 @@
 from bot.desk.errors import Unavailable
 from bot.desk.ports import Directory
 
+MANY = 50
+"""So many things due at once, and everybody is asked about together: one by one Slack answers about a hundred people a minute."""
+
 
 async def tz_of(member: str, directory: Directory) -> str:
     """The zone of this member, as an IANA name; UTC where Slack names none, or cannot be asked.

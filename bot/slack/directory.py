@@ -15,6 +15,7 @@ from bot.desk.ports import Clock
 from bot.slack.client import code_of
 
 PERSON_KEPT = timedelta(minutes=10)
+EVERYBODY_KEPT = timedelta(minutes=9)  # below how long each of them is kept
 GROUP_KEPT = timedelta(seconds=60)
 MANAGER_KEPT = timedelta(seconds=60)
 PAGE = 1000  # members, the most that Slack gives at once
@@ -35,6 +36,9 @@ class SlackDirectory:
         self._people = _Kept[Person | None](PERSON_KEPT, clock)
         self._groups = _Kept[frozenset[str]](GROUP_KEPT, clock)
         self._managers = _Kept[str | None](MANAGER_KEPT, clock)
+        self._clock = clock
+        self._listed_at: datetime | None = None
+        self._listing = asyncio.Lock()
 
     async def person(self, member: str, *, fresh: bool = False) -> Person | None:
         """None where the workspace knows no such member."""
@@ -45,9 +49,14 @@ class SlackDirectory:
 
     async def know_everybody(self) -> None:
         """All members, page by page: a call for each thousand, where `person` takes one for each."""
-        async for page in self.everybody():
-            for person in page:
-                self._people.keep(person.id, person)
+        async with self._listing:
+            now = self._clock()
+            if self._listed_at is not None and timedelta() <= now - self._listed_at < EVERYBODY_KEPT:
+                return
+            async for page in self.everybody():
+                for person in page:
+                    self._people.keep(person.id, person)
+            self._listed_at = now
 
     async def members(self, group: str) -> frozenset[str]:
         """The members of a user group; empty where there is no such group."""

@@ -5,15 +5,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from bot.desk.audit import Act
 from bot.desk.bell import Bell
 from bot.desk.errors import Superseded, Unavailable
-from bot.desk.model import Timer, TimerKind
+from bot.desk.model import Person, Timer, TimerKind
 from bot.desk.ports import Transaction
 from bot.desk.timers import LEASE, Handler, Timers
 from bot.desk.timers import Act as Done
+from bot.desk.zones import MANY, tz_of
 from storage.store import SqlStore
-from tests.desk.world import NOON, TEAM, SetClock
+from tests.desk.world import NOON, TEAM, SetClock, Workspace
 
 HOUR = timedelta(hours=1)
 
@@ -44,9 +47,30 @@ class Reminders:
         return act
 
 
-def timers(store: SqlStore, clock: SetClock, handler: Handler) -> Timers:
+class Asked(Workspace):
+    """The directory of a workspace of whose members nothing is known until somebody asks. It counts the calls that this takes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+        self.known = set[str]()
+
+    async def person(self, member: str, *, fresh: bool = False) -> Person | None:
+        """One call for each who is not known."""
+        if member not in self.known:
+            self.calls += 1
+        return await super().person(member)
+
+    async def know_everybody(self) -> None:
+        """One call."""
+        self.calls += 1
+        await super().know_everybody()
+        self.known |= set(self.people)
+
+
+def timers(store: SqlStore, clock: SetClock, handler: Handler, directory: Workspace | None = None) -> Timers:
     handlers: Mapping[TimerKind, Handler] = {TimerKind.DECISION: handler}
-    return Timers(store=store, bell=Bell(), clock=clock, handlers=handlers)
+    return Timers(store=store, directory=directory or Workspace(), bell=Bell(), clock=clock, handlers=handlers)
 
 
 async def begun(store: SqlStore, *about: str) -> None:
@@ -149,3 +173,39 @@ async def test_set_anew_it_begins_anew(store: SqlStore) -> None:
     assert await done(store) == [("r1", 0), ("r1", 0)]
     await store.write(lambda tx: tx.drop_timer(TEAM, TimerKind.DECISION, "r1"))
     assert await due_at(store, "r1") is None
+
+
+@pytest.mark.parametrize(("due", "calls"), [(200, 1), (MANY - 1, MANY - 1)])
+async def test_many_that_are_due_at_once_take_few_calls(store: SqlStore, due: int, calls: int) -> None:
+    """Two hundred people, who would take Slack two minutes one by one, are asked about together; few are not worth a list of all."""
+    people = Asked()
+    names = [f"U0MEMBER{number}" for number in range(due)]
+    people.people = {name: Person(name, TEAM, name) for name in names}
+
+    async def look(timer: Timer) -> Done:
+        tz = await tz_of(timer.about, people)
+
+        def act(tx: Transaction) -> None:
+            tx.record(team=TEAM, at=NOON, actor="system", act=Act.SUBMITTED, subject=timer.about, step=0, tz=tz)
+
+        return act
+
+    await begun(store, *names)
+    clock = SetClock()
+    clock.now = NOON + HOUR
+    await timers(store, clock, look, people).tick()
+    assert people.calls == calls
+    assert sorted(await done(store)) == sorted((name, 0) for name in names)
+
+
+async def test_many_that_are_due_do_not_wait_for_slack(store: SqlStore) -> None:
+    """While nobody can be asked about, what needs nobody is done all the same."""
+    handler = Reminders(clock := SetClock())
+    people = Asked()
+    people.silent = True
+    names = [f"r{number}" for number in range(MANY)]
+    await begun(store, *names)
+    clock.now = NOON + HOUR
+    await timers(store, clock, handler, people).tick()
+    assert sorted(await done(store)) == sorted((name, 0) for name in names)
+    assert people.calls == 1

@@ -123,7 +123,9 @@ class Workspace:
         return self.people.get(member)
 
     async def know_everybody(self) -> None:
-        """Everybody is known already."""
+        """Everybody is known already, while the workspace is not silent."""
+        if self.silent:
+            raise Unavailable("Slack does not answer now.")
 
     async def members(self, group: str) -> frozenset[str]:
         """As known now."""

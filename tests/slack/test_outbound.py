@@ -87,6 +87,25 @@ class TestDirectory:
         assert [person for page in pages for person in page if person.deleted]
         assert await calls(sandbox, "users.list") == len(pages)
 
+    async def test_everybody_is_known_at_once(
+        self, directory: SlackDirectory, sandbox: Sandbox, clock: MovableClock
+    ) -> None:
+        """One list for all who ask in this moment, and none of the members is asked for one by one for as long as it is known."""
+        await asyncio.gather(*(directory.know_everybody() for _ in range(3)))
+        members = [person.id async for page in directory.everybody() for person in page]
+        listed = await calls(sandbox, "users.list")
+        assert listed == 2
+        for wait in (timedelta(), timedelta(minutes=8)):
+            clock.ahead += wait
+            await directory.know_everybody()
+            assert all([await directory.person(member) for member in members])
+        assert (await calls(sandbox, "users.list"), await calls(sandbox, "users.info")) == (listed, 0)
+        clock.ahead += timedelta(minutes=1)
+        await directory.know_everybody()
+        clock.ahead += timedelta(minutes=2)
+        assert await directory.person(members[0])
+        assert (await calls(sandbox, "users.list"), await calls(sandbox, "users.info")) == (listed + 1, 0)
+
     async def test_a_list_that_breaks_off(
         self, directory: SlackDirectory, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -1,0 +1,39 @@
+"""Who acts, and what the directory says of them."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Whoever acts: a Slack member of a team, or the desk itself (`Actor.system`)."""
+
+    team: str
+    id: str
+
+    @classmethod
+    def system(cls, team: str) -> "Actor":
+        """The desk acting by itself, in a sweep."""
+        return cls(team=team, id="system")
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """What the directory says of a member now. `team` is the member's home team, `tz` the IANA name of their time zone."""
+
+    id: str
+    team: str
+    name: str
+    bot: bool = False
+    deleted: bool = False
+    guest: bool = False
+    stranger: bool = False
+    email: str | None = None
+    tz: str = "UTC"
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A signed-in browser: who it is, and which of their browsers."""
+
+    actor: Actor
+    id: str

@@ -40,11 +40,11 @@ from benchmarks.load import ROOT, Ask
 from bot import slack as skin
 from bot.desk.audit import Act
 from bot.desk.linting import load as load_policy
+from bot.desk.menu import Choice, Menu
 from bot.desk.model import AccessRequest, Draft, Notice, NoticeKind, Scope
 from bot.desk.offer import Probe
 from bot.desk.policy import Policy
 from bot.desk.ports import Transaction
-from bot.desk.requests import Choice, Menu
 from bot.desk.states import RequestState
 from bot.slack import views
 from storage.migrate import upgrade

@@ -22,6 +22,7 @@ from bot.desk.lapsing import Lapsing
 from bot.desk.leaving import Leaving
 from bot.desk.links import Links
 from bot.desk.mailing import Mailing
+from bot.desk.menu import Menus
 from bot.desk.model import RoundKind, TimerKind
 from bot.desk.overview import Overview
 from bot.desk.policy import Policy
@@ -33,6 +34,7 @@ from bot.desk.requests import Requests
 from bot.desk.revoking import Revoking
 from bot.desk.rotation import Rotation
 from bot.desk.rounds import Rounds
+from bot.desk.stories import Stories
 from bot.desk.sweeps import Pass
 from bot.desk.switching import Switching
 from bot.desk.timers import Timers
@@ -46,6 +48,8 @@ class Desk:
     """What the edges call, and what time does."""
 
     providers: Providers
+    stories: Stories
+    menus: Menus
     requests: Requests
     deposits: Deposits
     grants: Grants
@@ -88,17 +92,26 @@ def assemble(
     door = Door(store=store, directory=directory, clock=clock)
     approvers = Approvers(policy=policy, directory=directory, door=door)
     overview = Overview(store=store, approvers=approvers, providers=known, notifier=notifier, clock=clock)
+    stories = Stories(
+        store=store,
+        directory=directory,
+        approvers=approvers,
+        providers=known,
+        overview=overview,
+        public_url=public_url,
+    )
+    menus = Menus(store=store, door=door, approvers=approvers, providers=known)
     requests = Requests(
         store=store,
         directory=directory,
         door=door,
         approvers=approvers,
         providers=known,
-        overview=overview,
+        menus=menus,
+        stories=stories,
         bell=bell,
         clock=clock,
         random=random,
-        public_url=public_url,
     )
     deposits = Deposits(
         store=store,
@@ -260,7 +273,7 @@ def assemble(
     watch = Watch(
         store=store,
         providers=known,
-        requests=requests,
+        stories=stories,
         grants=grants,
         revoking=revoking,
         switching=switching,
@@ -280,6 +293,8 @@ def assemble(
     )
     return Desk(
         providers=known,
+        stories=stories,
+        menus=menus,
         requests=requests,
         deposits=deposits,
         grants=grants,

@@ -12,8 +12,8 @@ from bot.desk.offer import Ability
 from bot.desk.policy import OverBudget, Policy
 from bot.desk.ports import Clock, Random, Store, Transaction
 from bot.desk.providers import Providers
-from bot.desk.requests import came_of, new_notice
 from bot.desk.states import GrantState, KeyState
+from bot.desk.stories import came_of, new_notice
 from bot.desk.switching import Switching
 
 

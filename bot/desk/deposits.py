@@ -35,9 +35,9 @@ from bot.desk.offer import KeyStatus, ProviderKey
 from bot.desk.policy import parse_duration
 from bot.desk.ports import Clock, Directory, Provider, Random, Store, Transaction
 from bot.desk.providers import Providers
-from bot.desk.requests import new_notice, stuck, tell
 from bot.desk.revoking import close
 from bot.desk.states import GrantState, KeyState
+from bot.desk.stories import new_notice, stuck, tell
 from bot.desk.vault import Place, Recipient, Vault
 
 log = logging.getLogger(__name__)

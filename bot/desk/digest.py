@@ -11,9 +11,9 @@ from bot.desk.offer import Ability
 from bot.desk.policy import MANAGER
 from bot.desk.ports import Clock, Store, Transaction
 from bot.desk.providers import Providers
-from bot.desk.requests import tell
 from bot.desk.retrying import STUCK_AFTER
 from bot.desk.states import GrantState, KeyState
+from bot.desk.stories import tell
 from bot.desk.waiting import IDLE_AFTER
 from bot.desk.week import (
     ONE_DAY,

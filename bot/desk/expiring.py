@@ -14,8 +14,8 @@ from bot.desk.hours import last_working, next_working
 from bot.desk.lapsing import over
 from bot.desk.model import Grant, NoticeKind, Timer
 from bot.desk.ports import Clock, Directory, Random, Store, Transaction
-from bot.desk.requests import new_notice
 from bot.desk.states import GrantState
+from bot.desk.stories import new_notice
 from bot.desk.timers import Act as Done
 from bot.desk.zones import known_tz
 

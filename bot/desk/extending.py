@@ -15,7 +15,8 @@ from bot.desk.errors import NotYours, present
 from bot.desk.model import AccessRequest, Actor, Decision, Grant, Story
 from bot.desk.ports import Store, Transaction
 from bot.desk.providers import Providers
-from bot.desk.requests import Requests, came_of, may_extend, tell
+from bot.desk.requests import Requests, may_extend
+from bot.desk.stories import came_of, tell
 
 
 class Extending:

@@ -41,9 +41,9 @@ from bot.desk.model import (
 from bot.desk.offer import Project
 from bot.desk.ports import Clock, Random, Store, Transaction
 from bot.desk.providers import Providers
-from bot.desk.requests import came_of, new_notice, tell
 from bot.desk.revoking import living
 from bot.desk.states import GrantState, KeyState, LinkState
+from bot.desk.stories import came_of, new_notice, tell
 
 log = logging.getLogger(__name__)
 

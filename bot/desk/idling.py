@@ -18,8 +18,8 @@ from bot.desk.offer import Ability
 from bot.desk.policy import Idle
 from bot.desk.ports import Clock, Directory, Random, Store, Transaction
 from bot.desk.providers import Providers
-from bot.desk.requests import new_notice, tell
 from bot.desk.states import GrantState, KeyState
+from bot.desk.stories import new_notice, tell
 from bot.desk.timers import Act as Done
 from bot.desk.waiting import IDLE_AFTER
 from bot.desk.zones import tz_of

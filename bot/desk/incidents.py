@@ -34,8 +34,8 @@ from bot.desk.model import (
 from bot.desk.offer import Ability
 from bot.desk.ports import Clock, Directory, Random, Store, Transaction
 from bot.desk.providers import Providers
-from bot.desk.requests import came_of, new_notice, tell
 from bot.desk.states import GrantState, KeyState
+from bot.desk.stories import came_of, new_notice, tell
 from bot.desk.switching import Switching
 from bot.desk.timers import Act as TimersAct
 from bot.desk.unusual import WEEKS, Baseline, ModelDay

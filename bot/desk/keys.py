@@ -4,12 +4,12 @@ from datetime import datetime
 
 from bot.desk.audit import Act
 from bot.desk.errors import Superseded
+from bot.desk.ids import new_id
 from bot.desk.limits import MICROS_IN_A_CENT
 from bot.desk.model import Actor, Cause, Grant, Key
 from bot.desk.offer import Enforcer, LimitKind
 from bot.desk.ports import Random, Transaction
 from bot.desk.providers import Providers
-from bot.desk.requests import new_key
 from bot.desk.states import GrantState, KeyState, LinkState
 
 ALIVE = (
@@ -26,6 +26,21 @@ ALIVE = (
 """The states of which a key that is put away has to be ended."""
 OLD_KEYS_AT_MOST = 3  # of one grant that work on beside the one that took their place
 _RESTS_AGAIN = (Cause.REPLACED, Cause.LAPSED, Cause.UNACKNOWLEDGED, Cause.SWITCHED_OFF)
+
+
+def new_key(grant: Grant, state: KeyState, now: datetime, random: Random) -> Key:
+    """A key that is intended: its marker, which is to be its name at the provider, bears its id."""
+    key_id = new_id("k", random)
+    return Key(
+        team=grant.team,
+        id=key_id,
+        grant_id=grant.id,
+        provider=grant.draft.scope.provider,
+        project=grant.draft.scope.project,
+        marker=f"keydesk-{key_id}",
+        state=state,
+        intended_at=now,
+    )
 
 
 def off_until_rotated(key: Key) -> bool:

@@ -14,9 +14,10 @@ from bot.desk.hours import after_working, next_working
 from bot.desk.model import AccessRequest, Actor, Cause, Decision, Grant, Key, Notice, NoticeKind, Timer
 from bot.desk.policy import Refuse
 from bot.desk.ports import Clock, Directory, Random, Store, Transaction
-from bot.desk.requests import came_of, new_notice, redraw_extended
+from bot.desk.requests import redraw_extended
 from bot.desk.rotation import Rotation
 from bot.desk.states import GrantState, KeyState, RequestState
+from bot.desk.stories import came_of, new_notice
 from bot.desk.timers import Act as Done
 from bot.desk.waiting import REMIND_APPROVERS_AFTER, REMIND_DEPOSITORS_AFTER
 from bot.desk.zones import tz_of

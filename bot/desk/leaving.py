@@ -16,9 +16,10 @@ from bot.desk.policy import OnLeaving, parse_duration
 from bot.desk.ports import Clock, Directory, Random, Store, Transaction
 from bot.desk.providers import Providers
 from bot.desk.replacing import set_timers
-from bot.desk.requests import came_of, new_notice, redraw_extended, succeeded_by
+from bot.desk.requests import redraw_extended, succeeded_by
 from bot.desk.revoking import living
 from bot.desk.states import GrantState, RequestState
+from bot.desk.stories import came_of, new_notice
 from bot.desk.zones import known_tz
 
 log = logging.getLogger(__name__)

@@ -10,9 +10,9 @@ from bot.desk.errors import NotAllowed, NotYours, Superseded, present
 from bot.desk.model import Context, Link, Sealed, Session, Story
 from bot.desk.ports import Clock, Store, Transaction
 from bot.desk.providers import Providers
-from bot.desk.requests import tell
 from bot.desk.rotation import Rotation
 from bot.desk.states import KeyState, LinkState
+from bot.desk.stories import tell
 
 LINK_LIVES = timedelta(minutes=15)
 LEASE = timedelta(minutes=2)  # from claim to acknowledgement; the page needs a moment, a reload a few seconds

@@ -23,8 +23,8 @@ from bot.desk.offer import Ability
 from bot.desk.policy import Overdue, Policy, Rotating
 from bot.desk.ports import Clock, Directory, Random, Store, Transaction
 from bot.desk.providers import Providers
-from bot.desk.requests import came_of, goes_on, new_notice, tell
 from bot.desk.states import GrantState, KeyState
+from bot.desk.stories import came_of, goes_on, new_notice, tell
 from bot.desk.switching import Switching
 from bot.desk.timers import Act as Done
 from bot.desk.zones import tz_of

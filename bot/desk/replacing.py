@@ -17,8 +17,9 @@ from bot.desk.hours import next_working
 from bot.desk.model import AccessRequest, Actor, Grant, NoticeKind, Timer, TimerKind
 from bot.desk.policy import Refuse
 from bot.desk.ports import Clock, Directory, Random, Store, Transaction
-from bot.desk.requests import new_notice, succeeded_by
+from bot.desk.requests import succeeded_by
 from bot.desk.states import GrantState, KeyState, RequestState
+from bot.desk.stories import new_notice
 from bot.desk.timers import Act as Done
 from bot.desk.zones import known_tz
 

@@ -16,9 +16,9 @@ from bot.desk.model import NEW_PROJECT, AccessRequest, Actor, Decision, Grant, K
 from bot.desk.offer import Ability, KeyStatus
 from bot.desk.ports import Clock, Provider, Random, Store, Transaction
 from bot.desk.providers import Providers
-from bot.desk.requests import came_of, new_notice
 from bot.desk.retrying import STUCK_AFTER, wait_before
 from bot.desk.states import GrantState, KeyState
+from bot.desk.stories import came_of, new_notice
 
 log = logging.getLogger(__name__)
 

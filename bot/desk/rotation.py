@@ -18,6 +18,7 @@ from bot.desk.keys import (
     budget_used_up,
     deliver_next,
     may_follow,
+    new_key,
     off_until_rotated,
     put_away,
     retire,
@@ -30,9 +31,9 @@ from bot.desk.model import Actor, Cause, Grant, Key, NoticeKind, Round, Story, T
 from bot.desk.policy import Policy, parse_duration
 from bot.desk.ports import Clock, Random, Store, Transaction
 from bot.desk.providers import Providers
-from bot.desk.requests import came_of, new_key, new_notice, tell
 from bot.desk.revoking import living
 from bot.desk.states import GrantState, KeyState
+from bot.desk.stories import came_of, new_notice, tell
 
 LEAST_LEFT = timedelta(minutes=15)  # of a grant's time, for another key to be worth its while: as long as a link lives
 

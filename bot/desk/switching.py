@@ -13,10 +13,10 @@ from bot.desk.limits import next_month
 from bot.desk.model import AccessRequest, Actor, Cause, Grant, Key, Story
 from bot.desk.ports import Clock, Store, Transaction
 from bot.desk.providers import Providers
-from bot.desk.requests import tell
 from bot.desk.retrying import wait_before
 from bot.desk.revoking import living, revoke
 from bot.desk.states import GrantState, KeyState
+from bot.desk.stories import tell
 
 log = logging.getLogger(__name__)
 

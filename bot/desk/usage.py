@@ -22,10 +22,10 @@ from bot.desk.model import Actor, DayUse, KeyUse, MyUsage, ReportedBy, Round, Ro
 from bot.desk.offer import Ability, Usage
 from bot.desk.ports import Clock, Store, Transaction
 from bot.desk.providers import Providers
-from bot.desk.requests import tell
 from bot.desk.rotation import Rotation
 from bot.desk.rounds import Lease
 from bot.desk.states import GrantState
+from bot.desk.stories import tell
 
 log = logging.getLogger(__name__)
 

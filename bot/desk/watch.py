@@ -28,12 +28,12 @@ from bot.desk.mailing import Mailing
 from bot.desk.model import Actor, Cause, Grant, Key, Link, Notice, NoticeKind, Story
 from bot.desk.ports import Clock, Directory, Notifier, Random, Store, Transaction
 from bot.desk.providers import Providers
-from bot.desk.requests import Requests, new_notice
 from bot.desk.retrying import wait_before
 from bot.desk.revoking import Revoking
 from bot.desk.rotation import Rotation
 from bot.desk.rounds import Rounds
 from bot.desk.states import GrantState, KeyState, LinkState
+from bot.desk.stories import Stories, new_notice
 from bot.desk.sweeps import Pass, Sweep, Sweeps, failed, handling
 from bot.desk.switching import Switching
 from bot.desk.timers import Timers
@@ -79,7 +79,7 @@ class Watch:
         *,
         store: Store,
         providers: Providers,
-        requests: Requests,
+        stories: Stories,
         grants: Grants,
         revoking: Revoking,
         switching: Switching,
@@ -99,7 +99,7 @@ class Watch:
     ) -> None:
         self._store = store
         self._providers = providers
-        self._requests = requests
+        self._stories = stories
         self._grants = grants
         self._revoking = revoking
         self._switching = switching
@@ -353,7 +353,7 @@ class Watch:
             draw({who for who in old if not under_way[who]})
             # What is leased together is often about one request. It is read after the lease, once for all of them.
             stories = {
-                about: asyncio.create_task(self._requests.story(*about))
+                about: asyncio.create_task(self._stories.of(*about))
                 for about in dict.fromkeys((notice.team, notice.about) for notice in notices)
             }
             return [self._show(notice, stories[notice.team, notice.about]) for notice in notices]
@@ -466,7 +466,7 @@ class Watch:
 
     async def _show_home(self, actor: Actor) -> None:
         try:
-            await self._notifier.show_home(await self._requests.home(actor))
+            await self._notifier.show_home(await self._stories.home(actor))
         except (Undeliverable, Unavailable) as error:
             log.warning("the Home of %s was not redrawn: %s", actor.id, error)
         except Exception:

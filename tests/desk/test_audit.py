@@ -149,7 +149,7 @@ async def test_an_act_that_cannot_be_recorded_does_not_happen(world: World, monk
             await world.requests.decide(CARA, request.id, Ruling.APPROVE)
         with pytest.raises(OSError, match="no space"):
             await world.requests.submit(GUEST, draft(), origin="V1")
-    story = await world.requests.story(request.team, request.id)
+    story = await world.stories.of(request.team, request.id)
     assert (story.request, story.decision, story.grant) == (request, None, None)
     assert await world.entries() == before
 
@@ -183,7 +183,7 @@ async def test_every_refusal_at_every_door_leaves_one_entry(world: World) -> Non
     handover = await world.delivering()
     before = len(await world.entries())
     tries = [
-        world.requests.menu(GUEST),
+        world.menus.of(GUEST),
         world.requests.submit(GUEST, draft(), origin="V1"),
         world.requests.decide(GUEST, grant.request_id, Ruling.APPROVE),
         world.requests.cancel(GUEST, grant.request_id),

@@ -165,7 +165,7 @@ async def test_an_approved_extension_is_a_new_key_and_the_old_one_ends_gracefull
     old = await held(world)
     asked = await extension(world, old)
     await world.requests.decide(CARA, asked.request.id, Ruling.APPROVE)
-    new = (await world.requests.story(TEAM, asked.request.id)).grant
+    new = (await world.stories.of(TEAM, asked.request.id)).grant
     assert new is not None
     await world.sweep(after=DAY)
     assert (await world.grant(old)).expires_at == old.expires_at, "nothing ends before the new key is there"
@@ -208,7 +208,7 @@ async def test_a_key_whose_time_is_over_before_is_not_prolonged(world: World) ->
     old = await held(world, days=1)
     asked = await extension(world, old)
     await world.requests.decide(CARA, asked.request.id, Ruling.APPROVE)
-    new = (await world.requests.story(TEAM, asked.request.id)).grant
+    new = (await world.stories.of(TEAM, asked.request.id)).grant
     assert new is not None
     world.clock.now += DAY - HOUR
     handover = await world.delivering(new)
@@ -226,7 +226,7 @@ async def test_a_denied_or_lapsed_extension_leaves_the_key_as_it_is(world: World
     await world.requests.decide(CARA, denied.request.id, Ruling.DENY, "Use the shared one")
     lapsed = await extension(world, grant, origin="V2")
     await until(world, NOON + 3 * DAY, DAY)
-    assert (await world.requests.story(TEAM, lapsed.request.id)).request.state is RequestState.LAPSED
+    assert (await world.stories.of(TEAM, lapsed.request.id)).request.state is RequestState.LAPSED
     again = await extension(world, grant, origin="V3")
     assert again.request.state is RequestState.PENDING
     assert (await world.grant(grant)).expires_at == grant.expires_at

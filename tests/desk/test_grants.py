@@ -624,7 +624,7 @@ async def test_a_pick_up_while_a_sweep_looks_goes_on(world: World) -> None:
 async def test_who_approved_may_revoke_whatever_todays_policy_says(world: World) -> None:
     """The holder left, so policy names nobody for them any more: their key must not be out of everybody's reach."""
     grant = await world.active()
-    story = await world.requests.story(grant.team, grant.request_id)
+    story = await world.stories.of(grant.team, grant.request_id)
     assert story.decision is not None
     del world.people.people[grant.holder]
     world.people.managers.clear()

@@ -102,7 +102,7 @@ async def test_whoever_left_and_is_back_has_no_key_of_what_is_offered(world: Wor
     """Neither by Rotate nor by a new link of a rotation that was under way; no button of theirs is offered."""
     old = await orphaned(world)
     world.people.people[BEN.id] = replace(world.people.people[BEN.id], deleted=False)
-    assert standing.buttons(await world.requests.story(old.team, old.request_id)) == []
+    assert standing.buttons(await world.stories.of(old.team, old.request_id)) == []
     with pytest.raises(Superseded, match="for whoever takes it over"):
         await world.rotation.rotate(BEN, old.id, delivery="press")
     assert (await world.grant(old)).next_key_id is None

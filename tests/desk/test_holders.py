@@ -64,7 +64,7 @@ async def test_who_left_without_a_word_is_found_at_night(world: World, flag: str
     await world.round(timedelta(hours=1))
     ended = await world.grant(one)
     assert (ended.state, ended.ended_because, ended.ended_by) == (GrantState.ENDED, Cause.LEFT, "system")
-    assert (await world.requests.story(TEAM, pending.request.id)).request.state is RequestState.LEFT
+    assert (await world.stories.of(TEAM, pending.request.id)).request.state is RequestState.LEFT
     assert (await world.grant(two)).state is GrantState.ACTIVE
     await world.round(DAY)
     acts = await world.acts()

@@ -198,7 +198,7 @@ async def test_admins_and_nobody_else_see_how_the_desk_stands(world: World) -> N
     await world.active()
     vendor.others = [key_of_somebody(f"k{number}") for number in range(14)]
     await world.round()
-    home = await world.requests.home(ANA)
+    home = await world.stories.home(ANA)
     assert home.overview is not None
     (state,) = home.overview.providers
     assert (state.label, state.flaw, [(one.project_name, one.keys) for one in state.outsiders]) == (
@@ -208,18 +208,18 @@ async def test_admins_and_nobody_else_see_how_the_desk_stands(world: World) -> N
     )
     assert {one.kind for one in state.rounds} == set(RoundKind) - {RoundKind.HOLDERS}
     assert all(one.ended_at == world.clock.now for one in state.rounds)
-    assert (await world.requests.home(CARA)).overview is not None
-    assert (await world.requests.home(BEN)).overview is None
+    assert (await world.stories.home(CARA)).overview is not None
+    assert (await world.stories.home(BEN)).overview is None
     world.people.groups[LEADS] = {DEV.id, GUEST.id}
-    assert (await world.requests.home(CARA)).overview is None
-    assert (await world.requests.home(GUEST)).overview is None
+    assert (await world.stories.home(CARA)).overview is None
+    assert (await world.stories.home(GUEST)).overview is None
 
 
 async def test_where_policy_names_no_admins_there_are_none(store: SqlStore) -> None:
     """Empty means nobody."""
     world = World(store)
     await world.asked()
-    assert (await world.requests.home(ANA)).overview is None
+    assert (await world.stories.home(ANA)).overview is None
 
 
 async def test_admins_are_told_once_of_a_flaw_that_stays(world: World) -> None:
@@ -266,11 +266,11 @@ async def test_keys_that_keep_failing_to_be_revoked_are_counted(world: World) ->
     for _ in range(retrying.STUCK_AFTER):
         world.vendor.revoke_faults.append(ProviderTransient("down"))
         await world.sweep(after=timedelta(minutes=15))
-    states = (await world.requests.home(ANA)).overview
+    states = (await world.stories.home(ANA)).overview
     assert states is not None
     assert states.providers[0].stuck == 1
     await world.sweep(after=timedelta(minutes=15))
-    states = (await world.requests.home(ANA)).overview
+    states = (await world.stories.home(ANA)).overview
     assert states is not None
     assert states.providers[0].stuck == 0
 

@@ -70,9 +70,9 @@ async def test_a_request_that_nobody_decides_lapses(world: World) -> None:
     lives_in(world, BEN, TOKYO)
     request = (await world.asked()).request
     await until(world, NOON + 3 * DAY - MINUTE)
-    assert (await world.requests.story(TEAM, request.id)).request.state is RequestState.PENDING
+    assert (await world.stories.of(TEAM, request.id)).request.state is RequestState.PENDING
     await until(world, NOON + 3 * DAY)
-    assert (await world.requests.story(TEAM, request.id)).request.state is RequestState.LAPSED
+    assert (await world.stories.of(TEAM, request.id)).request.state is RequestState.LAPSED
     assert {story.request.state for story in world.slack.standing(NoticeKind.APPROVAL)} == {RequestState.LAPSED}
     assert {story.request.state for story in world.slack.standing(NoticeKind.REMINDER)} == {RequestState.LAPSED}
     assert world.slack.standing(NoticeKind.OUTCOME, BEN) == []  # it is nine in the evening
@@ -133,7 +133,7 @@ async def test_a_request_that_policy_refuses_today_lapses_all_the_same(world: Wo
     await world.sweep(after=4 * HOUR)
     assert reminded(world) == set()
     await until(world, NOON + 3 * DAY, DAY)
-    assert (await world.requests.story(TEAM, request.id)).request.state is RequestState.LAPSED
+    assert (await world.stories.of(TEAM, request.id)).request.state is RequestState.LAPSED
 
 
 async def test_slack_cannot_be_asked_and_it_lapses_later(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,9 +147,9 @@ async def test_slack_cannot_be_asked_and_it_lapses_later(world: World, monkeypat
         down.setattr(world.people, "members", fail)
         world.clock.now += 3 * DAY
         await world.watch.tick()
-    assert (await world.requests.story(TEAM, request.id)).request.state is RequestState.PENDING
+    assert (await world.stories.of(TEAM, request.id)).request.state is RequestState.PENDING
     await world.sweep(after=MINUTE)
-    assert (await world.requests.story(TEAM, request.id)).request.state is RequestState.LAPSED
+    assert (await world.stories.of(TEAM, request.id)).request.state is RequestState.LAPSED
 
 
 async def test_decide_against_lapse(world: World, other: World) -> None:
@@ -161,7 +161,7 @@ async def test_decide_against_lapse(world: World, other: World) -> None:
         lapse = asyncio.create_task(other.watch.tick())
         decide = asyncio.create_task(world.requests.decide(CARA, request.id, Ruling.APPROVE))
         await asyncio.gather(lapse, decide, return_exceptions=True)
-        story = await world.requests.story(TEAM, request.id)
+        story = await world.stories.of(TEAM, request.id)
         outcomes.add(story.request.state)
         assert (story.request.state, story.grant is None) in (
             (RequestState.APPROVED, False),
@@ -193,7 +193,7 @@ async def test_policy_says_how_long(store: SqlStore) -> None:
     request = (await world.asked()).request
     grant = await world.approved()
     await until(world, NOON + DAY)
-    assert (await world.requests.story(TEAM, request.id)).request.state is RequestState.LAPSED
+    assert (await world.stories.of(TEAM, request.id)).request.state is RequestState.LAPSED
     assert len(world.slack.standing(NoticeKind.PICK_UP, BEN)) == 1
     await until(world, NOON + 2 * DAY)
     assert (await world.grant(grant)).ended_because is Cause.NOT_PICKED_UP

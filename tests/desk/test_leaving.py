@@ -42,8 +42,8 @@ async def test_what_somebody_held_is_taken_back(world: World, flag: str) -> None
     assert await world.keys(ready) == []
     link = await world.link(handover)
     assert (link.state, link.closed_because, link.envelope) == (LinkState.CLOSED, Cause.LEFT, None)
-    assert (await world.requests.story(BEN.team, pending.request.id)).request.state is RequestState.LEFT
-    assert (await world.requests.story(BEN.team, others.request.id)).request.state is RequestState.PENDING
+    assert (await world.stories.of(BEN.team, pending.request.id)).request.state is RequestState.LEFT
+    assert (await world.stories.of(BEN.team, others.request.id)).request.state is RequestState.PENDING
     acts = await world.acts()
     assert (acts.count(Act.HOLDER_LEFT), acts.count(Act.REQUESTER_LEFT)) == (4, 1)
     cards = [one for one in world.slack.standing(NoticeKind.APPROVAL, ANA) if one.request.id == pending.request.id]

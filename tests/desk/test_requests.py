@@ -103,7 +103,7 @@ async def test_whom_the_desk_does_not_serve_cannot_decide(world: World, who: Act
     with pytest.raises(NotWelcome):
         await world.requests.decide(who, request.id, Ruling.APPROVE)
     await refusal_recorded(world, who, Act.APPROVED, request.id)
-    assert (await world.requests.story(TEAM, request.id)).request.state is RequestState.PENDING
+    assert (await world.stories.of(TEAM, request.id)).request.state is RequestState.PENDING
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ async def test_two_approvers_at_once_leave_one_decision(world: World, other: Wor
     )
     assert len(won) == 1
     assert [type(error) for error in lost] == [Superseded]
-    story = await world.requests.story(TEAM, request.id)
+    story = await world.stories.of(TEAM, request.id)
     assert story == won[0]
     assert (story.grant is not None) == (story.request.state is RequestState.APPROVED)
     assert len(await world.acts()) == 2
@@ -255,7 +255,7 @@ async def test_cancelling_and_approving_at_once_leave_one_of_them(world: World, 
     )
     assert len(won) == 1
     assert [type(error) for error in lost] == [Superseded]
-    story = await world.requests.story(TEAM, request.id)
+    story = await world.stories.of(TEAM, request.id)
     assert (story.grant is None) == (story.request.state is RequestState.CANCELLED)
 
 
@@ -279,24 +279,24 @@ async def test_another_teams_request_is_not_there(world: World) -> None:
     """A request is found within its own team only."""
     request = (await world.asked()).request
     with pytest.raises(NotThere):
-        await world.requests.story("T0OTHER", request.id)
+        await world.stories.of("T0OTHER", request.id)
 
 
 async def test_the_menu_offers_what_policy_lets_this_member_ask_for(world: World) -> None:
     """Leads see both rules, others one; whom the desk does not serve sees none."""
-    assert [rule.name for rule in (await world.requests.menu(BEN)).of("openai").rules] == ["everyday keys"]
-    assert [rule.name for rule in (await world.requests.menu(CARA)).choices[0].rules] == ["everyday keys", "all of it"]
+    assert [rule.name for rule in (await world.menus.of(BEN)).of("openai").rules] == ["everyday keys"]
+    assert [rule.name for rule in (await world.menus.of(CARA)).choices[0].rules] == ["everyday keys", "all of it"]
     with pytest.raises(NotWelcome):
-        await world.requests.menu(GUEST)
+        await world.menus.of(GUEST)
 
 
 async def test_home_shows_mine_and_what_waits_for_me(world: World) -> None:
     """The requester finds their own, each decider the queue; looking records nothing."""
     request = (await world.asked()).request
-    assert [story.request.id for story in (await world.requests.home(BEN)).mine] == [request.id]
-    assert (await world.requests.home(BEN)).queue == ()
+    assert [story.request.id for story in (await world.stories.home(BEN)).mine] == [request.id]
+    assert (await world.stories.home(BEN)).queue == ()
     for who in (ANA, CARA, DEV):
-        home = await world.requests.home(who)
+        home = await world.stories.home(who)
         assert (home.mine, [story.request.id for story in home.queue]) == ((), [request.id])
-    assert (await world.requests.home(GUEST)).unwelcome
+    assert (await world.stories.home(GUEST)).unwelcome
     assert await world.acts() == [Act.SUBMITTED]

@@ -306,10 +306,10 @@ async def test_few_old_keys_live_beside_the_new_one(world: World) -> None:
     before = dict(world.vendor.living)
     with pytest.raises(Superseded, match="3 old keys of this grant still work"):
         await rotated_to(world, grant)
-    assert not standing.rotate(await world.requests.story(grant.team, grant.request_id))
+    assert not standing.rotate(await world.stories.of(grant.team, grant.request_id))
     assert world.vendor.living == before
     await world.rotation.switched(BEN, grant.id)
-    assert standing.rotate(await world.requests.story(grant.team, grant.request_id))
+    assert standing.rotate(await world.stories.of(grant.team, grant.request_id))
     await rotated(world, grant)
 
 

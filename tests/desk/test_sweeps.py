@@ -184,12 +184,12 @@ async def test_an_admin_sees_how_the_sweeps_go(store: SqlStore) -> None:
     for name in (SweepName.ROUNDS, SweepName.RECONCILE):
         await world.watch.sweeps.run(name)
     world.clock.now += overview.LATE_AFTER
-    seen = (await world.requests.home(ANA)).overview
+    seen = (await world.stories.home(ANA)).overview
     assert seen is not None
     assert ([state.name for state in seen.sweeps], seen.late) == ([SweepName.RECONCILE, SweepName.ROUNDS], frozenset())
     world.clock.now += SECOND
     await world.watch.sweeps.run(SweepName.ROUNDS)
-    seen = (await world.requests.home(ANA)).overview
+    seen = (await world.stories.home(ANA)).overview
     assert seen is not None
     assert seen.late == {SweepName.RECONCILE}
-    assert (await world.requests.home(BEN)).overview is None
+    assert (await world.stories.home(BEN)).overview is None

@@ -359,7 +359,7 @@ async def test_where_a_key_cannot_be_switched_off_it_is_revoked(world: World, bu
     vendor = vendor_of(world)
     vendor.abilities = vendor.abilities - {Ability.DISABLE}
     grant, key = await in_use(world)
-    (limit,) = (await world.requests.story(TEAM, grant.request_id)).limits
+    (limit,) = (await world.stories.of(TEAM, grant.request_id)).limits
     assert (limit.enforcer, limit.note) == (Enforcer.DESK, "The key is then revoked.")
     vendor.use(key, 25 * DOLLAR)
     await world.round()

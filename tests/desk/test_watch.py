@@ -13,8 +13,8 @@ from bot.desk.audit import Act
 from bot.desk.errors import ProviderRateLimited, ProviderTransient, Superseded, Unavailable, Undeliverable
 from bot.desk.model import Cause, Grant, NoticeKind, Person, Ruling
 from bot.desk.ports import Transaction
-from bot.desk.requests import new_notice
 from bot.desk.states import GrantState, KeyState, LinkState, RequestState
+from bot.desk.stories import new_notice
 from bot.desk.waiting import REMIND_HOLDER_AFTER
 from tests.desk.world import ANA, BEN, CARA, DEV, GUEST, LEADS, MINUTE, TEAM, World
 
@@ -418,7 +418,7 @@ async def test_an_approver_who_became_a_guest_gets_no_queue(world: World) -> Non
     """The Home says why it is empty, whatever group the guest was put in."""
     world.people.groups[LEADS].add(GUEST.id)
     await world.asked()
-    home = await world.requests.home(GUEST)
+    home = await world.stories.home(GUEST)
     assert home.unwelcome
     assert home.queue == ()
     await world.watch.deliver()

@@ -432,6 +432,7 @@ class World:
             random=os.urandom,
             public_url="https://desk.example",
         )
+        self.stories, self.menus = desk.stories, desk.menus
         self.requests, self.grants, self.revoking, self.watch = desk.requests, desk.grants, desk.revoking, desk.watch
         self.replacing = desk.replacing
         self.switching, self.usage, self.providers = desk.switching, desk.usage, desk.providers

@@ -46,9 +46,9 @@ from bot.desk.linting import kinds, load
 from bot.desk.model import AccessRequest, Context, Grant, Key, Link, Notice, RoundKind
 from bot.desk.offer import KeyStatus
 from bot.desk.providers import Providers
-from bot.desk.requests import tell
 from bot.desk.revoking import LOOK_AGAIN, QUARANTINE
 from bot.desk.states import GrantState, KeyState, RequestState
+from bot.desk.stories import tell
 from bot.desk.watch import LEASE, STALLED_AFTER
 from bot.providers import deposit
 from bot.slack import views

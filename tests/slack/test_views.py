@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from bot.desk.menu import Choice, Menu
 from bot.desk.model import Cause, Home, NoticeKind, Story, Wish
 from bot.desk.offer import Ability, Permission, Probe, Project
 from bot.desk.policy import Rule
-from bot.desk.requests import Choice, Menu
 from bot.desk.states import GrantState, KeyState
 from bot.slack import views
 from bot.slack.views import standing

@@ -258,7 +258,7 @@ class TestEndings:
         """Whatever it was, and wherever the grant stands since: each has its words."""
         grant = await desk.approved()
         link = await desk.stored((await desk.pick_up(grant)).url)
-        story = await desk.requests.story(TEAM, grant.request_id)
+        story = await desk.stories.of(TEAM, grant.request_id)
         assert story.grant is not None
         who = SignedIn(Session(Actor(TEAM, "U0BEN"), "laptop"), "Ben Okafor", "csrf")
         said = dict[Cause, set[str]]()

@@ -44,6 +44,7 @@ from bot.desk.offer import Ability, AppliedLimit, Permission, Probe, Project
 from bot.desk.ports import Provider, Transaction
 from bot.desk.requests import Requests
 from bot.desk.states import GrantState, RequestState
+from bot.desk.stories import Stories
 from bot.desk.watch import Watch
 from bot.desk.week import Digest
 from bot.providers import deposit
@@ -194,6 +195,7 @@ class World:
 
     url: str
     store: SqlStore
+    stories: Stories
     requests: Requests
     deposits: Deposits
     grants: Grants
@@ -344,6 +346,7 @@ async def world(
     served = World(
         url=url,
         store=store,
+        stories=desk.stories,
         requests=desk.requests,
         deposits=desk.deposits,
         grants=desk.grants,

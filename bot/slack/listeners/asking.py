@@ -6,8 +6,8 @@ import logging
 from slack_bolt.async_app import AsyncAck, AsyncBoltContext
 
 from bot.desk.errors import ProviderError
+from bot.desk.menu import Menu
 from bot.desk.model import Actor, Draft, Wish
-from bot.desk.requests import Menu
 from bot.slack import forms, views
 from bot.slack.answers import Place
 from bot.slack.listeners.listener import Body, Command, Listener, value
@@ -44,14 +44,14 @@ class Asking(Listener):
         await ack()
 
     async def _open_form(self, actor: Actor, trigger_id: str) -> None:
-        menu = await self.desk.requests.menu(actor)
+        menu = await self.desk.menus.of(actor)
         view_id = await self.answers.open(trigger_id, views.request_form(menu))
         if view_id:
             self.background.start(self._look_for_projects(menu, view_id, menu.choices[0].provider.name, Wish.KEY))
 
     async def redraw_form(self, ack: AsyncAck, body: Body, context: AsyncBoltContext) -> None:
         """Another provider, or another wish, was chosen in the form: its fields follow, what was typed stays."""
-        menu = await self.desk.requests.menu(self.actor(context))
+        menu = await self.desk.menus.of(self.actor(context))
         view, values = body["view"], body["view"]["state"]["values"]
         provider, wish = forms.provider(values), forms.wish(values)
         await self.answers.update(view["id"], views.request_form(menu, provider=provider, wish=wish))
@@ -62,7 +62,7 @@ class Asking(Listener):
         """Has the projects at hand when the menu is opened; says so on the form where there will be none."""
         asked = menu.of(provider).provider
         try:
-            await self.desk.requests.projects(asked.name)
+            await self.desk.menus.projects(asked.name)
         except ProviderError as error:
             log.warning("projects at %s cannot be listed: %s", asked.name, error)
             warning = f"{sentence(error, provider=asked.label)} Until then there are no projects to choose from."
@@ -71,20 +71,20 @@ class Asking(Listener):
 
     async def suggest_projects(self, ack: AsyncAck, body: Body, context: AsyncBoltContext) -> None:
         async with asyncio.timeout(SUGGESTION_SECONDS):
-            choice = (await self.desk.requests.menu(self.actor(context))).of(_provider(body))
-            projects = await self.desk.requests.projects(choice.provider.name)
+            choice = (await self.desk.menus.of(self.actor(context))).of(_provider(body))
+            projects = await self.desk.menus.projects(choice.provider.name)
         await ack(options=views.project_options(choice, list(projects), _query(body)))
 
     async def suggest_permissions(self, ack: AsyncAck, body: Body, context: AsyncBoltContext) -> None:
         async with asyncio.timeout(SUGGESTION_SECONDS):
-            choice = (await self.desk.requests.menu(self.actor(context))).of(_provider(body))
+            choice = (await self.desk.menus.of(self.actor(context))).of(_provider(body))
         await ack(options=views.permission_options(choice, _query(body)))
 
     async def suggest_models(self, ack: AsyncAck, body: Body, context: AsyncBoltContext) -> None:
         project = forms.project((body.get("view") or {}).get("state", {}).get("values", {}))
         async with asyncio.timeout(SUGGESTION_SECONDS):
-            choice = (await self.desk.requests.menu(self.actor(context))).of(_provider(body))
-            models = await self.desk.requests.models(choice.provider.name, project)
+            choice = (await self.desk.menus.of(self.actor(context))).of(_provider(body))
+            models = await self.desk.menus.models(choice.provider.name, project)
         await ack(options=views.model_options(list(models), _query(body)))
 
     async def submit(self, ack: AsyncAck, body: Body, context: AsyncBoltContext) -> None:

@@ -35,7 +35,7 @@ class Deciding(Listener):
 
     async def ask_why_not(self, ack: AsyncAck, body: Body, context: AsyncBoltContext) -> None:
         actor, request_id, place = self.actor(context), value(body), Place.of(body)
-        story = await self.desk.requests.story(actor.team, request_id)
+        story = await self.desk.stories.of(actor.team, request_id)
         if story.request.state is not RequestState.PENDING:
             await ack()
             self.background.start(self._too_late(actor, request_id, place))
@@ -49,14 +49,14 @@ class Deciding(Listener):
         try:
             await self.desk.requests.decide(actor, request_id, Ruling.DENY, forms.reason(view["state"]["values"]))
         except Superseded:
-            late = views.late(await self.desk.requests.story(actor.team, request_id))
+            late = views.late(await self.desk.stories.of(actor.team, request_id))
             await ack(response_action="update", view=views.problem_view(late))
         else:
             await ack()
 
     async def _too_late(self, actor: Actor, request_id: str, place: Place) -> None:
         """Tells who was faster, and brings the copy that was pressed up to date: it may be one the desk lost."""
-        story = await self.desk.requests.story(actor.team, request_id)
+        story = await self.desk.stories.of(actor.team, request_id)
         await self.answers.say(place, views.late(story))
         if place.response_url and not place.ephemeral and not place.digest:
             await self.answers.send(place, views.approval_card(story), replace=True)

@@ -51,11 +51,11 @@ class Keys(Listener):
         }
 
     async def list(self, ack: AsyncAck, body: Body, actor: Actor, rest: str) -> None:
-        await reply(ack, views.grant_list(await self.desk.requests.home(actor)))
+        await reply(ack, views.grant_list(await self.desk.stories.home(actor)))
 
     async def revoke_named(self, ack: AsyncAck, body: Body, actor: Actor, rest: str) -> None:
         if not rest:
-            home = await self.desk.requests.home(actor)
+            home = await self.desk.stories.home(actor)
             await reply(ack, views.grant_list(home, said="Which one do you give back? Press its *Revoke*."))
             return
         story = await self.desk.grants.revoke(actor, rest.strip("`"))
@@ -77,7 +77,7 @@ class Keys(Listener):
         try:
             grant_id = await self.desk.rotation.named(actor, " ".join(named).strip("`"))
         except NotThere as error:
-            await reply(ack, views.grant_list(await self.desk.requests.home(actor), said=self.words(error)))
+            await reply(ack, views.grant_list(await self.desk.stories.home(actor), said=self.words(error)))
             return
         if not at_once:
             await self._deliver(ack, body, actor, grant_id, self.desk.rotation.rotate)

@@ -57,7 +57,7 @@ class Listener:
 
     async def show_home(self, actor: Actor) -> None:
         try:
-            await self.notifier.show_home(await self.desk.requests.home(actor))
+            await self.notifier.show_home(await self.desk.stories.home(actor))
         except (Undeliverable, Unavailable) as error:
             log.warning("the Home of %s was not drawn: %s", actor.id, error)
 
@@ -73,7 +73,7 @@ class Listener:
                 await self.answers.say(place, said)
         elif place.ephemeral and place.response_url:
             await self.answers.send(
-                place, views.grant_list(await self.desk.requests.home(actor), said=said), replace=True
+                place, views.grant_list(await self.desk.stories.home(actor), said=said), replace=True
             )
 
 

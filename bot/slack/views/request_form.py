@@ -4,11 +4,11 @@ Slack keeps what was typed into a field whose block and action keep their ids wh
 choices are one provider's carry its name in their action's id: another provider's begin empty, all others stay.
 """
 
+from bot.desk.menu import MODELS_AT_MOST, PROJECT_NAME, Choice, Menu
 from bot.desk.model import NEW_PROJECT, Wish
 from bot.desk.offer import Ability, Permission, Project
 from bot.desk.policy import DEPOSIT, parse_duration
 from bot.desk.providers import mints
-from bot.desk.requests import MODELS_AT_MOST, PROJECT_NAME, Choice, Menu
 from bot.slack.text import escaped, span
 from bot.slack.views.kit import (
     OPTION_TEXT,

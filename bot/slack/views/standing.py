@@ -5,8 +5,8 @@ from bot.desk.links import LINK_LIVES
 from bot.desk.model import Actor, Cause, Draft, Grant, Key, Ruling, Story, Wish
 from bot.desk.offer import AppliedLimit, Enforcer, LimitKind
 from bot.desk.policy import DEPOSIT
-from bot.desk.requests import goes_on
 from bot.desk.states import GrantState, KeyState, RequestState
+from bot.desk.stories import goes_on
 from bot.slack.text import escaped, mention, money, name, quoted, span, when
 from bot.slack.views.kit import Block, button, plain_text
 

@@ -8,7 +8,7 @@ COMMANDS: list[Json] = [
     {
         "command": "/apikey",
         "description": "Ask for an API key, see yours, give one back",
-        "usage_hint": "[request | list | usage | digest | settings | revoke | help]",
+        "usage_hint": "[request | list | rotate | revoke | usage | digest | settings | help]",
     },
 ]
 

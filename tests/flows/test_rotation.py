@@ -90,3 +90,32 @@ async def test_from_the_reminder_to_the_end_of_the_old_key(flow: World) -> None:
     await flow.ben.expect_message("was to be rotated")
     over = {"rotate_later", "switched"}
     await flow.ben.expect(lambda seen: not any(over & set(one.buttons) for one in flow.ben.visible(seen)))
+
+
+async def test_an_emergency_is_spelled_as_keyboards_spell_it(flow: World) -> None:
+    """Two short dashes come as a long one; a key is named by its end, to `rotate` and to `revoke`; what names none revokes none."""
+
+    async def answer(command: str) -> str:
+        known = len(await flow.ben.messages("C0GENERAL"))
+        assert (await flow.ben.command(f"/apikey {command}")).acknowledged
+        return (await flow.ben.messages("C0GENERAL"))[known].plain
+
+    assert "Which one?" not in await answer("rotate")
+    offer = await flow.approved(duration="200d", budget="100")
+    key = ""
+    for dashes in ("--", "–", "—"):
+        known = len([one for one in await flow.ben.messages() if any("/k/" in url for url in one.urls)])
+        assert (await flow.ben.click(offer, "pick_up")).acknowledged
+        key = await revealed(flow, known)
+        assert "and `--now`" in await answer(f"rotate {dashes}now")
+        assert "No key of yours is called so" in await answer(f"rotate now {key[-4:]}")
+        assert (await flow.call(key)).status_code == 200
+        assert "was revoked at once" in await answer(f"rotate {key[-4:]} {dashes}Now")
+        await flow.no_key_left()
+        offer = await flow.ben.expect_message("was revoked at once")
+    known = len([one for one in await flow.ben.messages() if any("/k/" in url for url in one.urls)])
+    assert (await flow.ben.click(offer, "pick_up")).acknowledged
+    key = await revealed(flow, known)
+    assert "how the key ends" in await answer("revoke")
+    assert "is being revoked" in await answer(f"revoke …{key[-4:]}")
+    await flow.no_key_left()

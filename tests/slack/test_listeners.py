@@ -149,7 +149,9 @@ class TestKeys:
         assert "revoke" in listed.buttons
         [grant_id] = [word.strip("`") for word in listed.plain.split() if word.startswith("`g_")]
         await flow.ben.command("/apikey revoke g_nothing")
-        assert "no such key" in (await told(flow.ben)).plain
+        wrong = await told(flow.ben)
+        assert "No key of yours is called so" in wrong.plain
+        assert "revoke" in wrong.buttons
         await flow.cara.command(f"/apikey revoke {grant_id}")
         await flow.ben.command(f"/apikey revoke `{grant_id}`")
         assert "Done" in (await told(flow.ben)).plain

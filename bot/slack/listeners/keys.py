@@ -1,6 +1,6 @@
 """Keys: picking them up, and giving them back."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from slack_bolt.async_app import AsyncAck, AsyncBoltContext
 
@@ -21,11 +21,12 @@ from bot.slack.views.standing import (
     ROTATE,
     SWITCH_ON,
     SWITCHED,
+    alive,
 )
 from bot.slack.views.unusual import PAUSE, THAT_WAS_ME
 
 Begin = Callable[..., Awaitable[Key]]
-AT_ONCE = "--now"
+DASHES = "-–—"  # many a keyboard makes one long dash of two short ones
 
 
 class Keys(Listener):
@@ -54,12 +55,9 @@ class Keys(Listener):
         await reply(ack, views.grant_list(await self.desk.stories.home(actor)))
 
     async def revoke_named(self, ack: AsyncAck, body: Body, actor: Actor, rest: str) -> None:
-        if not rest:
-            home = await self.desk.stories.home(actor)
-            await reply(ack, views.grant_list(home, said="Which one do you give back? Press its *Revoke*."))
-            return
-        story = await self.desk.grants.revoke(actor, rest.strip("`"))
-        await reply(ack, views.note(views.revoked(story)))
+        grant_id = await self._named(ack, actor, rest.split(), views.WHICH_TO_REVOKE)
+        if grant_id:
+            await reply(ack, views.note(views.revoked(await self.desk.grants.revoke(actor, grant_id))))
 
     async def my_usage(self, ack: AsyncAck, body: Body, actor: Actor, rest: str) -> None:
         await reply(ack, views.my_usage(await self.desk.usage.mine(actor)))
@@ -72,12 +70,11 @@ class Keys(Listener):
 
     async def rotate_named(self, ack: AsyncAck, body: Body, actor: Actor, rest: str) -> None:
         words = rest.split()
-        at_once = AT_ONCE in words
-        named = [word for word in words if word != AT_ONCE]
-        try:
-            grant_id = await self.desk.rotation.named(actor, " ".join(named).strip("`"))
-        except NotThere as error:
-            await reply(ack, views.grant_list(await self.desk.stories.home(actor), said=self.words(error)))
+        named = [word for word in words if not _at_once(word)]
+        at_once = len(named) < len(words)
+        which = views.WHICH_TO_ROTATE_AT_ONCE if at_once else views.WHICH_TO_ROTATE
+        grant_id = await self._named(ack, actor, named, which)
+        if not grant_id:
             return
         if not at_once:
             await self._deliver(ack, body, actor, grant_id, self.desk.rotation.rotate)
@@ -85,6 +82,19 @@ class Keys(Listener):
         story = await self.desk.rotation.rotate_at_once(actor, grant_id)
         theirs = story.request.requester == actor.id
         await reply(ack, views.rotated_at_once(story) if theirs else views.note(views.told_to_rotate(story)))
+
+    async def _named(self, ack: AsyncAck, actor: Actor, words: Sequence[str], which: str) -> str | None:
+        """The grant that these words name; where they name none, their list is the answer, with what to type."""
+        try:
+            if words:
+                return await self.desk.grants.named(actor, " ".join(words).strip("`"))
+            home, said = await self.desk.stories.home(actor), which
+            if not any(story.grant and alive(story.grant) for story in home.mine):
+                said = ""  # there is nothing to choose from
+        except NotThere as error:
+            home, said = await self.desk.stories.home(actor), self.words(error)
+        await reply(ack, views.grant_list(home, said=said))
+        return None
 
     async def _deliver(self, ack: AsyncAck, body: Body, actor: Actor, grant_id: str, begin: Begin) -> None:
         """Has a key delivered to where its holder pressed, or typed."""
@@ -186,3 +196,8 @@ class Keys(Listener):
     async def opened(self, ack: AsyncAck) -> None:
         """A button that is a link: the browser does the rest."""
         await ack()
+
+
+def _at_once(word: str) -> bool:
+    """Whether it is `--now`, as keyboards write it. The word alone is not: *Rotate now* lets the old key work on."""
+    return word[0] in DASHES and word.lstrip(DASHES).lower() == "now"

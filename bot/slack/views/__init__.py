@@ -6,6 +6,9 @@ from bot.slack.views.holding import extend_form, kept
 from bot.slack.views.home import grant_list, home
 from bot.slack.views.kit import Block, Message, View
 from bot.slack.views.messages import (
+    WHICH_TO_REVOKE,
+    WHICH_TO_ROTATE,
+    WHICH_TO_ROTATE_AT_ONCE,
     approval_card,
     ended,
     handover,
@@ -36,6 +39,9 @@ from bot.slack.views.usage import budget, my_usage, overspent
 
 __all__ = [
     "AWAITED",
+    "WHICH_TO_REVOKE",
+    "WHICH_TO_ROTATE",
+    "WHICH_TO_ROTATE_AT_ONCE",
     "Block",
     "Message",
     "View",

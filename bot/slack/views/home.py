@@ -62,7 +62,8 @@ def _mine(home: Home, *, room: int, ids: bool = False) -> list[Block]:
         "Your keys and invitations" if any(standing.invited(one.request.draft) for one in home.mine) else "Your keys"
     )
     if not home.mine:
-        return [title, section("None yet. `/apikey request`, or the button above on Home, asks for one.")]
+        asks = "`/apikey request` asks" if ids else "The button above asks"
+        return [title, section(f"None yet. {asks} for one.")]
     earlier: list[Block] = [header("Earlier"), *(_past(story) for story in over)] if over else []
     shown = [_current(story, ids=ids) for story in current] or [[section("No open request, and no key in use.")]]
     return [title, *_fitting(shown, room=room - 1 - len(earlier)), *earlier]

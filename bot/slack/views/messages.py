@@ -278,6 +278,16 @@ def note(text: str) -> Message:
     return {"text": text, "blocks": [section(text)]}
 
 
+WHICH_TO_REVOKE = (
+    "Which one do you give back? Press its *Revoke*, or type `/apikey revoke` and its id, or how the key ends."
+)
+WHICH_TO_ROTATE = "Which one? Press its *Rotate*, or type `/apikey rotate` and its id, or how the key ends."
+WHICH_TO_ROTATE_AT_ONCE = (
+    "Which one? Type `/apikey rotate`, its id or how the key ends, and `--now`. Its *Rotate* lets the old key work on."
+)
+"""Above somebody's list, where they named no key."""
+
+
 def help_text() -> Message:
     """What `/apikey` can do."""
     lines = [
@@ -290,7 +300,7 @@ def help_text() -> Message:
         "• `/apikey settings` moves that weekly digest, or switches it off.",
         "• `/apikey rotate` makes a new key while the old one works on: choose it from the list, or name it by its id or how it "
         "ends. With `--now` the old one is revoked first.",
-        "• `/apikey revoke` gives a key back: choose it from the list, or name it: `/apikey revoke g_…`",
+        "• `/apikey revoke` gives a key back: choose it from the list, or name it in the same way.",
         "• `/apikey help` shows this.",
     ]
     lines.append(

@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 
 from bot.desk.approvers import Approvers
 from bot.desk.limits import MICROS_IN_A_CENT
-from bot.desk.model import AccessRequest, Actor, DayUse, Person, RoundKind, Story
+from bot.desk.model import AccessRequest, Actor, DayUse, Person, RoundKind, Story, Wish
 from bot.desk.offer import Ability
 from bot.desk.policy import MANAGER
 from bot.desk.ports import Clock, Store, Transaction
@@ -95,7 +95,7 @@ class Digests:
         def story(grant_id: str, request_id: str) -> Story:
             return stories.get(grant_id) or tell(tx, actor.team, request_id, self._providers)
 
-        keys = [_key_week(one, of_grant.get(grant_id, ()), days, month) for grant_id, one in stories.items()]
+        keys = [self._key_week(one, of_grant.get(grant_id, ()), days) for grant_id, one in stories.items()]
         ends = now + ONE_WEEK
         ending = [
             story(grant.id, grant.request_id)
@@ -121,7 +121,7 @@ class Digests:
         spent = _spent(used, days)
         return HolderWeek(
             spent=spent,
-            month=sum(one.cost_micros for one in used if one.day >= month),
+            month=_in_month(used, days),
             budget_cents=sum(
                 grant.draft.scope.monthly_budget_cents for grant in grants if grant.state is GrantState.ACTIVE
             ),
@@ -135,6 +135,16 @@ class Digests:
             waiting=tuple(waiting[:ATTENTION_SHOWN]),
             advice=self._advice(tx, actor, days, keys, idle),
             estimated=any(one.estimated for one in used if one.day >= days.first),
+        )
+
+    def _key_week(self, story: Story, used: Sequence[DayUse], days: Days) -> KeyWeek:
+        draft = story.request.draft
+        return KeyWeek(
+            story=story,
+            spent=_spent(used, days),
+            month=_in_month(used, days),
+            last_day=max((one.day for one in used if one.requests), default=None),
+            reported=draft.wish is Wish.KEY and self._providers.offers(draft.scope.provider, Ability.USAGE),
         )
 
     def _lies_idle(self, tx: Transaction, story: Story, now: datetime) -> bool:
@@ -163,7 +173,7 @@ class Digests:
             fitting.append(Advice(Tip.LINK))
         # Of each kind the first, as what is used most stands first.
         kinds = list({advice.tip: advice for advice in reversed(fitting)}.values())[::-1]
-        return kinds[days.last.isocalendar().week % len(kinds)] if kinds else Advice(Tip.STORE)
+        return kinds[days.last.toordinal() // ONE_WEEK.days % len(kinds)] if kinds else Advice(Tip.STORE)
 
     def _advice_on(self, one: KeyWeek, models: frozenset[str], days: Days) -> Iterator[Advice]:
         """What fits the use of one key."""
@@ -282,13 +292,9 @@ def _by_day(used: Sequence[DayUse], first: date) -> tuple[int, ...]:
     return tuple(cost.get(first + number * ONE_DAY, 0) for number in range(7))
 
 
-def _key_week(story: Story, used: Sequence[DayUse], days: Days, month: date) -> KeyWeek:
-    return KeyWeek(
-        story=story,
-        spent=_spent(used, days),
-        month=sum(one.cost_micros for one in used if one.day >= month),
-        last_day=max((one.day for one in used if one.requests), default=None),
-    )
+def _in_month(used: Sequence[DayUse], days: Days) -> int:
+    """What was spent in the month that the last day lies in; on the first of the next, that one is over."""
+    return sum(one.cost_micros for one in used if (one.day.year, one.day.month) == (days.last.year, days.last.month))
 
 
 def _since(of_grant: Mapping[str, Sequence[DayUse]], grant_id: str, now: datetime) -> bool:

@@ -137,7 +137,7 @@ class UsageDesk:
             ]
             total = sum(one.cost_micros for one in used if one.day >= month)
             stories = [tell(tx, actor.team, grant.request_id, self._providers) for grant in grants[:SHOWN_AT_MOST]]
-            shown = [_key_use(story, by_grant, month, today) for story in stories]
+            shown = [self._key_use(story, by_grant, month, today) for story in stories]
             names = dict.fromkeys(grant.draft.scope.provider for grant in grants)
             return MyUsage(
                 month=month,
@@ -148,6 +148,22 @@ class UsageDesk:
             )
 
         return await self._store.read(look)
+
+    def _key_use(self, story: Story, by_grant: Mapping[str, Sequence[DayUse]], month: date, today: date) -> KeyUse:
+        days = by_grant.get(story.grant.id, ()) if story.grant else ()
+        this_month = [one for one in days if one.day >= month]
+        cost: dict[date, int] = {one.day: one.cost_micros for one in days}
+        return KeyUse(
+            story=story,
+            cost_micros=sum(one.cost_micros for one in this_month),
+            requests=sum(one.requests for one in this_month),
+            tokens_in=sum(one.tokens_in for one in this_month),
+            tokens_out=sum(one.tokens_out for one in this_month),
+            last_day=max((one.day for one in days), default=None),
+            trend=tuple(cost.get(today - timedelta(days=back), 0) for back in reversed(range(TREND_DAYS))),
+            estimated=any(one.estimated for one in this_month),
+            reported=self._providers.offers(story.request.draft.scope.provider, Ability.USAGE),
+        )
 
     def _source(self, tx: Transaction, team: str, name: str) -> ReportedBy:
         provider = self._providers.get(name)
@@ -189,20 +205,4 @@ def _less(total: Usage, before: Usage | None) -> Usage:
         tokens_in=max(total.tokens_in - before.tokens_in, 0),
         tokens_out=max(total.tokens_out - before.tokens_out, 0),
         cost_micros=max(total.cost_micros - before.cost_micros, 0),
-    )
-
-
-def _key_use(story: Story, by_grant: Mapping[str, Sequence[DayUse]], month: date, today: date) -> KeyUse:
-    days = by_grant.get(story.grant.id, ()) if story.grant else ()
-    this_month = [one for one in days if one.day >= month]
-    cost: dict[date, int] = {one.day: one.cost_micros for one in days}
-    return KeyUse(
-        story=story,
-        cost_micros=sum(one.cost_micros for one in this_month),
-        requests=sum(one.requests for one in this_month),
-        tokens_in=sum(one.tokens_in for one in this_month),
-        tokens_out=sum(one.tokens_out for one in this_month),
-        last_day=max((one.day for one in days), default=None),
-        trend=tuple(cost.get(today - timedelta(days=back), 0) for back in reversed(range(TREND_DAYS))),
-        estimated=any(one.estimated for one in this_month),
     )

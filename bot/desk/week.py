@@ -103,12 +103,16 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class KeyWeek:
-    """The week of one key. `month` is what it spent this month, `last_day` when it was last used, if lately."""
+    """The week of one key. `month` is what it spent in the month of its last day, `last_day` when it was last used, if lately.
+
+    `reported`: its provider tells the desk of its use; else all of this says nothing.
+    """
 
     story: Story
     spent: Spent
     month: int
     last_day: date | None = None
+    reported: bool = True
 
 
 class Tip(StrEnum):
@@ -136,7 +140,7 @@ class Advice:
 class HolderWeek:
     """A holder's part: what was spent, by day (`days`, and `days_before`, oldest first) and by key; what asks for something.
 
-    `budget_cents` is what all living keys may spend in a month, `month` what was spent in this one.
+    `budget_cents` is what all living keys may spend in a month, `month` what was spent in the one that the last day lies in.
     """
 
     spent: Spent

@@ -14,6 +14,7 @@ from bot.desk.errors import NotWelcome, ProviderTransient, Unavailable, Undelive
 from bot.desk.hours import next_working
 from bot.desk.mailing import ENROL_EVERY, LEASE
 from bot.desk.model import Actor, Grant, Key, Outsiders, Person, Ruling
+from bot.desk.offer import Ability
 from bot.desk.ports import Transaction
 from bot.desk.week import Digest, HolderWeek, Spent, Subscription, Tip, monday
 from storage.store import SqlStore
@@ -108,6 +109,29 @@ async def test_a_holder_is_told_what_the_week_cost_against_the_week_before_and_t
     assert (mine.idle, mine.waiting, one.approver, one.admin) == ((), (), None, None)
 
 
+async def test_a_month_that_is_over_is_told_of_alone(world: World) -> None:
+    """On the first of the next one, what is used of that day is not counted as the old one's."""
+    _, key = await holding(world, days=90)
+    vendor = vendor_of(world)
+    for day, dollars in ((date(2027, 1, 30), 2), (date(2027, 2, 1), 5)):
+        vendor.use(key, dollars * DOLLAR, day=day)
+    world.clock.now = datetime(2027, 2, 1, 7, 30, tzinfo=UTC)
+    await world.watch.go_round()
+    mine = await holder_week(world, NINE + 9 * ONE_WEEK)
+    assert (mine.month, [one.month for one in mine.keys]) == (2 * DOLLAR, [2 * DOLLAR])
+
+
+async def test_a_key_whose_use_nobody_reports_is_said_to_be_one(world: World) -> None:
+    """In the digest and in the answer to `/apikey usage`."""
+    await holding(world)
+    for reports in (True, False):
+        vendor_of(world).abilities = MeteredVendor.abilities - (set() if reports else {Ability.USAGE})
+        mine = (await world.mailing.show(BEN)).holder
+        assert mine
+        assert [one.reported for one in mine.keys] == [reports]
+        assert [one.reported for one in (await world.usage.mine(BEN)).keys] == [reports]
+
+
 async def holder_week(world: World, at: datetime) -> HolderWeek:
     one = (await told(world, BEN, at)).holder
     assert one is not None
@@ -149,6 +173,19 @@ async def test_the_tip_is_chosen_from_what_they_did(world: World) -> None:
     assert shown.holder
     assert shown.holder.advice.tip in {Tip.JUMP, Tip.ROOMY, Tip.LINK}
     assert [story.grant and story.grant.id for story in shown.holder.waiting] == [other.id]
+
+
+async def test_the_tip_is_another_each_week_over_new_year_too(world: World) -> None:
+    """A key that lives for long, and a link that ran out: now the one, then the other."""
+    _, key = await holding(world, days=90)
+    for day in (date(2026, 12, 30), date(2027, 1, 6)):
+        vendor_of(world).use(key, DOLLAR, day=day)
+    world.clock.now = datetime(2027, 1, 2, 12, tzinfo=UTC)
+    await world.delivering(await world.approved(BEN, draft(days=30)))
+    await world.sweep(after=timedelta(minutes=16))
+    await world.watch.go_round()
+    fourth = datetime(2027, 1, 4, 9, tzinfo=UTC)
+    assert {(await holder_week(world, at)).advice.tip for at in (fourth, fourth + ONE_WEEK)} == {Tip.LONG, Tip.LINK}
 
 
 async def test_an_approver_is_told_of_the_team_and_of_what_waits_for_them(world: World) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from bot.desk import digest as shown
 from bot.desk.model import Draft, Outsiders, Story
-from bot.desk.states import GrantState
+from bot.desk.states import GrantState, KeyState
 from bot.desk.week import (
     AdminWeek,
     Advice,
@@ -108,3 +108,59 @@ def test_it_tells_what_is_to_be_rotated_and_what_should_have_been() -> None:
     assert "should have been rotated by" in said(stories.rotating(overdue=True))
     assert "99 keys were not rotated in time" in said(soon)
     assert "9 keys were not rotated in time. Whoever approved them was told" in said(soon)
+
+
+def said_of(holder: HolderWeek) -> str:
+    """A digest of this alone."""
+    return " ".join(
+        texts(views.digest(replace(largest(stories.DRAFT), holder=holder, approver=None, admin=None))["blocks"])
+    )
+
+
+def test_what_the_desk_does_not_see_is_not_said_to_be_nothing() -> None:
+    """A key whose provider reports no use, and one that is not picked up yet: no sums of them, and no sum of them all."""
+    holder = largest(stories.DRAFT).holder
+    assert holder
+    unseen = KeyWeek(stories.brought(KeyState.LIVE), Spent(), 0, reported=False)
+    waits = KeyWeek(stories.granted(GrantState.READY), Spent(), 0)
+    mine = replace(holder, spent=Spent(), more=0, keys=(unseen,), ending=(), rotating=(), idle=(), waiting=())
+    alone = said_of(mine)
+    assert "*Keydesk does not see what your keys spend.*" in alone
+    assert "Keydesk does not see what it spends" in alone
+    assert "$0" not in alone
+    beside = said_of(replace(mine, keys=(unseen, waits)))
+    assert "You spent nothing" in beside
+    assert "not picked up yet" in beside
+
+
+def test_sums_that_grew_manifold_are_said_side_by_side() -> None:
+    """72,444% tells nobody anything."""
+    holder = largest(stories.DRAFT).holder
+    assert holder
+    assert "*You spent $38.44, after $0.05 in the week before.*" in said_of(
+        replace(holder, spent=Spent(38_440_000, 53_000))
+    )
+    assert "100% more than in the week before" in said_of(replace(holder, spent=Spent(200_000, 100_000)))
+
+
+def test_nothing_is_drawn_of_what_is_less_than_a_cent() -> None:
+    """Slack's chart shows cents: bars of nothing say less than the words below them."""
+    whole = largest(stories.DRAFT)
+    holder, admin = whole.holder, whole.admin
+    assert holder
+    assert admin
+    flat = (9_999,) * 7
+    small = replace(whole, holder=replace(holder, days=flat, days_before=flat), admin=None)
+    assert views.chart_of(small) is None
+    assert views.chart_of(replace(small, holder=replace(holder, days=(10_000, *flat[1:]), days_before=flat)))
+    project = replace(admin.projects[0], spent=Spent(9_999, 0))
+    assert views.chart_of(replace(small, holder=None, admin=replace(admin, projects=(project,)))) is None
+
+
+def test_only_a_holder_is_sent_to_their_usage() -> None:
+    """And one key is "it"."""
+    whole = largest(stories.DRAFT)
+    assert whole.admin
+    told = " ".join(texts(views.digest(replace(whole, holder=None, admin=replace(whole.admin, overdue=1)))["blocks"]))
+    assert "/apikey usage" not in told
+    assert "1 key was not rotated in time. Whoever approved it was told" in told

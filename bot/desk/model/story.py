@@ -92,7 +92,10 @@ class Home:
 
 @dataclass(frozen=True, slots=True)
 class KeyUse:
-    """What a member's key used: this month, and day by day lately (`trend`, oldest first, ending today)."""
+    """What a member's key used: this month, and day by day lately (`trend`, oldest first, ending today).
+
+    `reported`: its provider tells the desk of its use; else all of this says nothing.
+    """
 
     story: Story
     cost_micros: int
@@ -102,6 +105,7 @@ class KeyUse:
     last_day: date | None
     trend: tuple[int, ...]
     estimated: bool
+    reported: bool = True
 
 
 @dataclass(frozen=True, slots=True)

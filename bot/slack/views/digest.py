@@ -4,7 +4,9 @@ import re
 from collections.abc import Sequence
 from datetime import date, timedelta
 
+from bot.desk.limits import MICROS_IN_A_CENT
 from bot.desk.model import Story
+from bot.desk.states import GrantState
 from bot.desk.week import (
     HOURS,
     AdminWeek,
@@ -53,8 +55,10 @@ DAY_NAMES = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday")
 NOW = "now"  # in place of the week, where somebody asked for it
 _MARK = re.compile(r"digest (now|[0-9-]{10}) ([0-9-]{10}) [0-9]+")
 OUTSIDERS_SHOWN = 5
+NOT_YET = (GrantState.AWAITED, GrantState.READY, GrantState.ISSUING, GrantState.DELIVERING)
 CHARTED = 6  # projects
 SAID_AT_MOST = 300
+MANIFOLD = 10  # from so many times the week before on, percents say less than both sums
 
 
 def digest(told: Digest, *, chart: Block | None = None) -> Message:
@@ -62,7 +66,8 @@ def digest(told: Digest, *, chart: Block | None = None) -> Message:
     about = _days(told.days)
     title = f"Your week: {about}" if told.week else f"The last seven days: {about}"
     lead = told.holder or told.approver or told.admin
-    summary = f"{title}. {cost(lead.spent.week)} spent." if lead else title
+    unseen = told.holder is not None and _unseen(told.holder)
+    summary = f"{title}. {cost(lead.spent.week)} spent." if lead and not unseen else f"{title}."
     if told.empty:
         text = "There is nothing to tell: you have no key in use, and nothing waits for your decision."
         return {"text": text, "blocks": [section(text)]}
@@ -74,22 +79,22 @@ def digest(told: Digest, *, chart: Block | None = None) -> Message:
         blocks += [*([divider()] if told.holder else []), *_approver(told.approver)]
     if told.admin:
         blocks += [*([divider()] if told.holder or told.approver else []), *_admin(told.admin, chart)]
-    blocks += [actions(button("When it comes…", DIGEST_SETTINGS)), small(_ELSEWHERE)]
+    blocks += [actions(button("When it comes…", DIGEST_SETTINGS)), small(_IN_UTC + (_MORE if told.holder else ""))]
     return {"text": summary, "blocks": _marked(blocks, told)}
 
 
 def chart_of(told: Digest) -> Chart | None:
-    """What a picture says better: a holder's days, else what the projects of the whole desk used."""
+    """What a picture says better: a holder's days, else what the projects of the whole desk used; none of what is less than a cent."""
     holder, admin = told.holder, told.admin
-    if holder and (holder.spent.week or holder.spent.before):
+    if holder and max(*holder.days, *holder.days_before) >= MICROS_IN_A_CENT:
         return Chart(
             title="What your keys used, day by day",
             unit="US dollars",
             categories=tuple(f"{told.days.first + timedelta(days=number):%a}" for number in range(7)),
             series=(("The week before", _dollars(holder.days_before)), ("This week", _dollars(holder.days))),
         )
-    if admin and (admin.spent.week or admin.spent.before):
-        shown = admin.projects[:CHARTED]
+    shown = admin.projects[:CHARTED] if admin else ()
+    if any(max(one.spent.week, one.spent.before) >= MICROS_IN_A_CENT for one in shown):
         return Chart(
             title="What the projects used",
             unit="US dollars",
@@ -107,9 +112,10 @@ def chart_of(told: Digest) -> Chart | None:
 
 def _holder(told: HolderWeek, days: Days, chart: Block | None) -> list[Block]:
     sure = " This is an estimate until it is billed." if told.estimated else ""
-    month = f"In {days.last:%B} so far {cost(told.month)}"
+    month = f"In {days.last:%B} {cost(told.month)}"
     of_all = f" of {money(told.budget_cents)}, the limits of all your keys together" if told.budget_cents else ""
-    blocks = [section(f"*You spent {_against(told.spent)}.*{sure}\n{month}{of_all}.")]
+    seen = f"*You spent {_against(told.spent)}.*{sure}\n{month}{of_all}."
+    blocks = [section("*Keydesk does not see what your keys spend.*" if _unseen(told) else seen)]
     if chart:
         blocks.append(chart)
     if told.spent.week or told.spent.before:
@@ -137,6 +143,11 @@ def _holder(told: HolderWeek, days: Days, chart: Block | None) -> list[Block]:
     return blocks
 
 
+def _unseen(told: HolderWeek) -> bool:
+    """Whether no provider of theirs reports what is used."""
+    return not told.more and not told.spent.week and not any(one.reported for one in told.keys)
+
+
 def _asks(text: str, story: Story) -> list[Block]:
     """Something that asks for an act, with what its holder can do now."""
     offered = standing.buttons(story)
@@ -147,12 +158,19 @@ def _key(one: KeyWeek, days: Days) -> str:
     draft = one.story.request.draft
     title = standing.key_named(draft)
     print_ = f" `{name(one.story.key.fingerprint, 40)}`" if one.story.key and one.story.key.fingerprint else ""
-    budget_cents = draft.scope.monthly_budget_cents
+    over = "" if one.story.grant and standing.alive(one.story.grant) else " (over)"
+    return f"• {title[:1].upper()}{title[1:]}{print_}{over}: {_used(one, days)}"
+
+
+def _used(one: KeyWeek, days: Days) -> str:
+    if one.story.grant and one.story.grant.state in NOT_YET and not (one.spent.week or one.spent.before):
+        return "not picked up yet"
+    if not one.reported:
+        return "Keydesk does not see what it spends"
+    budget_cents = one.story.request.draft.scope.monthly_budget_cents
     limit = f", {cost(one.month)} of {money(budget_cents)} in {days.last:%B}" if budget_cents else ""
     last = f", last used {one.last_day.day} {one.last_day:%b}" if one.last_day else ""
-    over = "" if one.story.grant and standing.alive(one.story.grant) else " (over)"
-    used = f"{cost(one.spent.week)}, {cost(one.spent.before)} the week before"
-    return f"• {title[:1].upper()}{title[1:]}{print_}{over}: {used}{limit}{last}"
+    return f"{_change(one.spent)}{limit}{last}"
 
 
 def _tip(advice: Advice) -> str:
@@ -169,7 +187,7 @@ def _tip(advice: Advice) -> str:
         case Tip.LINK:
             return "*Pick up where you need it.* A link of yours ran out before it was opened. Press *Pick up* when the place for the key is open in front of you: `.env`, a password manager, a secret of your CI."
         case Tip.LONG:
-            return f"*Ask for a shorter time.* A key like {key} lives for months. The shorter its life, the shorter what an old copy of it is good for."
+            return f"*Ask for a shorter time.* {key[:1].upper()}{key[1:]} lives for months. The shorter a key lives, the shorter an old copy of it is good for anything."
         case Tip.STORE:
             return "*Keep it where only your program reads it.* In a password manager, a secret of your CI, or an `.env` that git ignores: not in code, and not in chat."
 
@@ -239,8 +257,8 @@ def _admin(told: AdminWeek, chart: Block | None) -> list[Block]:
         keys = "1 key waits" if told.by_hand == 1 else f"{told.by_hand} keys wait"
         trouble.append(f"• {keys} for a person to revoke by hand.")
     if told.overdue:
-        were = "1 key was" if told.overdue == 1 else f"{told.overdue} keys were"
-        trouble.append(f"• {were} not rotated in time. Whoever approved them was told.")
+        were, them = ("1 key was", "it") if told.overdue == 1 else (f"{told.overdue} keys were", "them")
+        trouble.append(f"• {were} not rotated in time. Whoever approved {them} was told.")
     if trouble:
         blocks.append(section(":warning: *What fails*\n" + "\n".join(trouble)))
     return blocks
@@ -293,7 +311,7 @@ def settings_kept(kept: Subscription) -> View:
     if kept.off:
         said = "It does not come any more. `/apikey settings` switches it on again."
     else:
-        comes = f" The next look at it: {when(kept.due_at)}." if kept.due_at else ""
+        comes = f" Next: {when(kept.due_at)}." if kept.due_at else ""
         said = f"It comes on {DAY_NAMES[kept.weekday]}s at {kept.hour}:00, by your own clock.{comes}"
     return modal("Your weekly digest", [section(said)])
 
@@ -312,6 +330,8 @@ def _against(spent: Spent) -> str:
         return f"{week}, and nothing in the week before" if spent.week else "nothing, as in the week before"
     if not spent.week:
         return f"nothing, after {before} in the week before"
+    if spent.week >= MANIFOLD * spent.before:
+        return f"{week}, after {before} in the week before"
     percent = round((spent.week - spent.before) * 100 / spent.before)
     if percent == 0:
         return f"{week}, as much as in the week before"
@@ -357,4 +377,5 @@ def _marked(blocks: list[Block], told: Digest) -> list[Block]:
     return blocks
 
 
-_ELSEWHERE = "Days are days of UTC, as providers count them. `/apikey usage` tells more of your keys."
+_IN_UTC = "Days are days of UTC, as providers count them."
+_MORE = " `/apikey usage` tells more of your keys."

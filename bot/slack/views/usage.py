@@ -15,7 +15,8 @@ BARS = "▁▂▃▄▅▆▇█"
 
 def my_usage(mine: MyUsage) -> Message:
     """What a member used this month: whole, by key, and how sure that is."""
-    total = f"Used in {month(mine.month)}: {cost(mine.cost_micros)}"
+    seen = mine.more or mine.cost_micros or any(one.reported for one in mine.keys)
+    total = f"Used in {month(mine.month)}: {cost(mine.cost_micros) if seen else 'Keydesk does not see it'}"
     if not mine.keys:
         nothing = "You have no key in use, and used none lately. `/apikey request` asks for one."
         return {"text": nothing, "blocks": [section(nothing)]}
@@ -23,7 +24,8 @@ def my_usage(mine: MyUsage) -> Message:
     if mine.more:
         blocks.append(small(f"… and {mine.more} more; the sum counts them, too."))
     blocks.append(small("\n".join(_source(source) for source in mine.sources)))
-    return {"text": f"{total}, {len(mine.keys) + mine.more} keys.", "blocks": blocks}
+    count = len(mine.keys) + mine.more
+    return {"text": f"{total}, {'1 key' if count == 1 else f'{count} keys'}.", "blocks": blocks}
 
 
 def budget(story: Story) -> Message:
@@ -100,9 +102,13 @@ def _key(one: KeyUse, this_month: date) -> str:
     tokens = f"{one.requests:,} requests, {one.tokens_in:,} tokens in, {one.tokens_out:,} out"
     off = " · *switched off*" if one.story.key and one.story.key.state is KeyState.DISABLED else ""
     sure = " (estimate)" if one.estimated else ""
+    named = f"*{title[:1].upper()}{title[1:]}*{fingerprint}{over}{off}"
+    if not one.reported:
+        return f"{named}\nKeydesk does not see what it spends."
+    budget = f" of {money(budget_cents)} in {month(this_month)}, {cost(left)} left" if budget_cents else ""
     return (
-        f"*{title[:1].upper()}{title[1:]}*{fingerprint}{over}{off}\n"
-        f"{cost(one.cost_micros)}{sure} of {money(budget_cents)} in {month(this_month)}, {cost(left)} left\n"
+        f"{named}\n"
+        f"{cost(one.cost_micros)}{sure}{budget}\n"
         f"`{sparkline(one.trend)}` {len(one.trend)} days · {tokens} · {last}"
     )
 

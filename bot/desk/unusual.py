@@ -157,7 +157,9 @@ class Baseline:
             return []
         tonight = number - number % DAY
         before = range(tonight - WEEKS * WEEK, tonight)
-        if any(one in self._hours and one not in self._no_measure for one in before if one % DAY in NIGHT):
+        used = (one for one in before if one in self._hours and one not in self._no_measure)
+        # By UTC, too: what works by it keeps its hour there, and is at another on this clock once that is put.
+        if any(one % DAY in NIGHT or self._utc(one) % DAY == self._utc(number) % DAY for one in used):
             return []
         if any(one.kind is Unusual.NIGHT and one.at >= _at(tonight) for one in self._accepted):
             return []
@@ -199,6 +201,11 @@ class Baseline:
         return [Finding(Unusual.SPEND, _midnight(day), Measure.COST, cost, *_usual(pool), like)]
 
     # ---- what is known
+
+    def _utc(self, number: int) -> int:
+        """The same hour, numbered by UTC."""
+        ahead = _at(number).replace(tzinfo=zone(self.tz)).utcoffset() or timedelta()
+        return number - ahead // timedelta(hours=1)
 
     def _number(self, at: datetime) -> int:
         local = at.astimezone(zone(self.tz))

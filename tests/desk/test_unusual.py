@@ -97,6 +97,18 @@ def test_when_clocks_change_the_day_stays_where_people_have_it() -> None:
     assert found == []
 
 
+def test_when_clocks_change_what_works_by_utc_is_not_first_at_night() -> None:
+    """11:00 UTC is six in Chicago's summer, five in its winter. A first use at other hours of the night is told all the same."""
+    autumn, changed = datetime(2026, 9, 28, tzinfo=UTC), 34  # clocks are put back in its night
+    baseline, thief = Baseline("America/Chicago"), Baseline("America/Chicago")
+    for number in range(changed + 7):
+        assert hour(baseline, autumn + number * DAY + 11 * HOUR, 400 + number % 5, 4_000_000) == []
+        if number < changed:
+            hour(thief, autumn + number * DAY + 11 * HOUR, 400 + number % 5, 4_000_000)
+    (night,) = hour(thief, autumn + changed * DAY + 9 * HOUR, 400)
+    assert (night.kind, night.at) == (Unusual.NIGHT, datetime(2026, 11, 1, 3))
+
+
 def test_a_new_model_is_told_once_and_a_snapshot_is_none() -> None:
     """After two weeks of history, where it was used for more than a trial."""
     today = NOW.date()

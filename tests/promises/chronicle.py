@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from tests.desk.world import SetClock
@@ -235,14 +234,3 @@ def last_at_work(moment: datetime, tz: str) -> datetime:
     while not at_work(moment - quarter, tz):
         moment -= quarter
     return moment - hour
-
-
-def clock_changes(tz: str, begins: datetime, ends: datetime) -> list[datetime]:
-    """The days before which the clocks of this zone were put forward or back."""
-    days = [begins + timedelta(days=number) for number in range((ends - begins).days + 1)]
-    where = ZoneInfo(tz)
-    return [
-        day
-        for before, day in pairwise(days)
-        if before.astimezone(where).utcoffset() != day.astimezone(where).utcoffset()
-    ]

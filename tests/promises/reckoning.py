@@ -15,7 +15,6 @@ from tests.promises.chronicle import (
     Weather,
     What,
     at_work,
-    clock_changes,
     last_at_work,
     next_at_work,
     worked,
@@ -513,11 +512,6 @@ class Reckoning:
             must = not self._skies.touch(stolen.at - 2 * DAY, stolen.at + HOUR, *ANY)
             for kind, who in (("unusual", ask.who), ("suspected", decided.who)):
                 yield self._at_once(reading, kind, who, ask.number, must=must)
-        # Whoever works by UTC works at another hour of their own once their clocks are put: that may look like a first night.
-        for changed in clock_changes(self.tz(ask.who), self._plan.begins, self._plan.ends):
-            if not self._ended_before(ask, changed):
-                for kind, who in (("unusual", ask.who), ("suspected", decided.who)):
-                    yield Due(ask.number, kind, who, changed, changed + 7 * DAY, must=False)
 
     def _stuck(self, ask: Ask, decided: Entry) -> Iterator[Due]:
         """A revocation that fails for long is a task of whoever approved, and of the admin."""

@@ -131,8 +131,7 @@ class Reminding:
 
     def _remind(self, tx: Transaction, grant: Grant, timer: Timer, due: Sequence[timedelta], now: datetime) -> Timer:
         """One message for all of these that were not told yet; none while the holder put it off, unless it is time."""
-        once = f"rotation {grant.id} {grant.rotates_at:%Y-%m-%dT%H:%M}"
-        new = [before for before in due if tx.first_time(grant.team, f"{once} {before.total_seconds():.0f}", now)]
+        new = self._not_told(tx, grant, due, now)
         put_off = tx.timer(grant.team, TimerKind.ROTATE_LATER, grant.id)
         if not new or (put_off is not None and ON_TIME not in new):
             return timer
@@ -140,6 +139,11 @@ class Reminding:
             tx.drop_timer(grant.team, TimerKind.ROTATE_LATER, grant.id)
         self._tell_holder(tx, grant, now, first=not timer.step)
         return replace(timer, step=TOLD)
+
+    def _not_told(self, tx: Transaction, grant: Grant, due: Sequence[timedelta], now: datetime) -> Sequence[timedelta]:
+        """Those of these reminders that were not told yet: from now on they are."""
+        once = f"rotation {grant.id} {grant.rotates_at:%Y-%m-%dT%H:%M}"
+        return [before for before in due if tx.first_time(grant.team, f"{once} {before.total_seconds():.0f}", now)]
 
     def _tell_holder(self, tx: Transaction, grant: Grant, now: datetime, *, first: bool) -> None:
         kind = NoticeKind.ROTATION_DUE
@@ -192,8 +196,8 @@ class Reminding:
         grant = await self._store.read(lambda tx: tx.grant(timer.team, timer.about))
         if grant is None or grant.state is not GrantState.ACTIVE:
             return over
-        now = self._clock()
-        waits = next_working(now, await self._tz(grant.holder))
+        now, tz = self._clock(), await self._tz(grant.holder)
+        waits, terms = next_working(now, tz), self._policy.rotation(grant.draft.scope)
 
         def act(tx: Transaction) -> Timer | None:
             found = tx.grant(timer.team, timer.about)
@@ -203,6 +207,8 @@ class Reminding:
                 return replace(timer, due_at=now + LOOK_AGAIN)
             if now < waits:
                 return replace(timer, due_at=waits)
+            # A reminder that is due in the same moment is told with this one.
+            self._not_told(tx, found, [before for before, at in plan(found, terms, tz).items() if at <= now], now)
             self._tell_holder(tx, found, now, first=False)
             return None
 

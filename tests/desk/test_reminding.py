@@ -314,6 +314,20 @@ async def test_remind_me_later_puts_off_to_half_time(world: World) -> None:
     assert len(told(world)) >= 3, "that it is due is said in any case"
 
 
+async def test_later_and_a_reminder_of_the_same_moment_are_one_message(world: World) -> None:
+    """What was put off comes due a second before the last reminder, and one sweep finds both: its holder hears once."""
+    grant = await held(world)
+    last = plan(grant, TERMS, WESTERN)[DAY]
+    await until(world, last - (DUE - last) - timedelta(seconds=2), grant)
+    before = len(told(world))
+    story = await world.reminding.put_off(BEN, grant.id)
+    assert story.rotation is not None
+    assert story.rotation.again_at == last - timedelta(seconds=1)
+    world.clock.now = last
+    await until(world, last + timedelta(hours=1), grant)
+    assert len(told(world)) == before + 1
+
+
 async def test_a_rotation_under_way_needs_no_reminder(store: SqlStore) -> None:
     """While a depositor is asked for the new key the holder is not told to rotate, nor anybody that they did not."""
     desk = Depositing(store)

@@ -113,6 +113,24 @@ class YearsVendor(MeteredVendor):
         if not said:
             raise OutcomeUnknown("No answer.")
 
+    async def disable(self, *, handle: str, project: str) -> None:
+        """As the weather is."""
+        said = self._beyond.meet()
+        if handle not in self.off:
+            self._beyond.write(What.OFF, self.living[handle])
+        await super().disable(handle=handle, project=project)
+        if not said:
+            raise OutcomeUnknown("No answer.")
+
+    async def enable(self, *, handle: str, project: str) -> None:
+        """As the weather is."""
+        said = self._beyond.meet()
+        if handle in self.off:
+            self._beyond.write(What.ON, self.living[handle])
+        await super().enable(handle=handle, project=project)
+        if not said:
+            raise OutcomeUnknown("No answer.")
+
     async def find(self, *, marker: str, project: str) -> Sequence[str]:
         """As the weather is."""
         self._beyond.meet(changes=False)
@@ -206,8 +224,12 @@ class YearsSlack(Slack):
 
 
 def policy(admin: str) -> str:
-    """Managers approve. Of the keys that nobody uses, those of one rule are taken back."""
-    rules = ((MINTING, "chat", "ask"), (MINTING, "all", "revoke"), ("console", "all", "ask"))
+    """Managers approve. Those keys of one rule that nobody uses are taken back; who leaves hands them over."""
+    rules = (
+        (MINTING, "chat", "ask", "revoke"),
+        (MINTING, "all", "revoke", "hand_over"),
+        ("console", "all", "ask", "revoke"),
+    )
     told = [
         f"""
 [[rule]]
@@ -220,7 +242,8 @@ approvers = ["manager"]
 max_duration = "365d"
 max_monthly_budget = 200
 idle = "{idle}"
+on_leaving = "{leaves}"
 """
-        for provider, permission, idle in rules
+        for provider, permission, idle, leaves in rules
     ]
     return "\n".join([f'version = 1\nmanager_field = "Xf0MANAGER"\nadmins = ["{admin}"]', *told])

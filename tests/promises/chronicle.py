@@ -109,6 +109,12 @@ class What(StrEnum):
     BROUGHT = "brought"  # a key that a person made
     KEPT = "kept"  # a key that nobody used: its holder said that it is needed
     EXPLAINED = "explained"  # unusual use: its holder said that it was theirs
+    PUT_OFF = "put off"  # a reminder to rotate: its holder wants to be reminded later
+    HURRIED = "rotated at once"  # by its holder: a key that leaked
+    PAUSED = "paused"  # a key that is used unusually, by its holder
+    RESUMED = "resumed"  # by its holder, who had paused it
+    OFF = "off"  # a key, at the vendor
+    ON = "on"  # a key, at the vendor
     DIGEST = "digest"  # of the week of the note
     CHOSE = "chose"  # another time for their digest, or none
     USED = "used"  # a key, for so many millionths of a dollar

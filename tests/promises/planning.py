@@ -33,6 +33,7 @@ LEAD = "U0LEAD"  # of all managers, and the desk's admin
 SPAN_OF_CONTROL = 10  # people to a manager
 MINTING, BROUGHT = "openai", "console"  # the provider that makes keys, and the one at which people do
 EXTENSIONS = 1000  # an ask that extends another has its number, and so much more
+HEIRS = 100_000  # as above, of one that takes the key of somebody over who left
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,11 @@ class Ask:
     extends: bool  # once its end is told
     idle: str  # asked whether it is needed: "keep", "give back", or "" for no answer
     stolen: timedelta | None  # so long after it was opened; somebody else uses it for a day
-    explains: str  # told of that: "mine", "revoke", or "" for no answer
+    explains: str  # told of that: "mine", "revoke", "pause" (and on again after a while), or "" for no answer
     rotates: int | None  # its key, told so often that it is time; None: never
+    puts_off: bool  # told so for the first time, they want to be reminded later
+    hurries: timedelta | None  # so long after it was opened it leaks: its holder rotates it at once
+    passes_on: bool  # whether its approver takes it over, where its holder leaves
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,14 +107,15 @@ class Plan:
         return random.Random("/".join(map(str, (self.seed, *names))))
 
     def ask(self, number: int) -> Ask:
-        """The one of this number; one that extends another is like it, for a time of its own."""
+        """The one of this number; one that extends another, or takes it over, is like it, for a time of its own."""
         ask = self.asks[number % EXTENSIONS]
         if number < EXTENSIONS:
             return ask
-        chance = self.draw(number, "extension")
+        chance, inherits = self.draw(number, "extension"), number >= HEIRS
         return replace(
             ask,
             number=number,
+            who=self.managers[ask.who] if inherits else ask.who,
             lifetime=chance.choice((7, 30, 90)) * DAY,
             decides=chance.choice((20 * MINUTE, 6 * HOUR, None)),
             denies=chance.random() < 0.1,
@@ -119,7 +124,9 @@ class Plan:
             gives_back=None,
             taken=None,
             stolen=None,
-            extends=chance.random() < 0.3,
+            extends=chance.random() < 0.3 and not inherits,
+            hurries=None,
+            passes_on=ask.passes_on and not inherits,
         )
 
 
@@ -191,12 +198,13 @@ def _ask(
     hours = chance.choice((4, 8, 24, 7 * 24, 30 * 24, 90 * 24, 90 * 24, 180 * 24, 300 * 24))
     # What is rare is not left to chance: there is some of it in a small team's year, too.
     brought, dear, stolen = number % 10 == 7, number % 16 == 5, number % 10 == 4
+    leaks = number % 12 == 8 and not stolen
     rarely = {3: "never", 9: "breaks off", 15: "later"}.get(number % 20)
     return Ask(
         number=number,
         who=who.id,
         at=next_at_work(at, who.tz) + chance.randrange(50) * MINUTE,
-        lifetime=180 * DAY if stolen else 30 * DAY if dear else timedelta(hours=hours),
+        lifetime=180 * DAY if stolen or leaks else 30 * DAY if dear else timedelta(hours=hours),
         dollars=chance.choice((5, 25, 100)),
         provider=BROUGHT if brought else MINTING,
         strict=chance.random() < 0.5,
@@ -207,15 +215,18 @@ def _ask(
         brings=None if number % 20 == 17 else chance.choice((20 * MINUTE, 6 * HOUR, 2 * DAY)),
         picks_up=None if chance.random() < 0.04 else chance.choice((10 * MINUTE, HOUR, DAY, 3 * DAY, 6 * DAY)),
         opens=rarely or "at once",
-        gives_back=chance.uniform(0.1, 40) * DAY if chance.random() < 0.1 and not stolen else None,
-        taken=chance.uniform(0.1, 60) * DAY if chance.random() < 0.05 and not stolen else None,
-        uses=95 if stolen or dear else chance.choice((0, 8, 60, 60, 95)),
-        spends=chance.uniform(0.9, 1.6) if dear else chance.uniform(0.01, 0.4),
-        extends=chance.random() < 0.25,
+        gives_back=chance.uniform(0.1, 40) * DAY if chance.random() < 0.1 and not (stolen or leaks) else None,
+        taken=chance.uniform(0.1, 60) * DAY if chance.random() < 0.05 and not (stolen or leaks) else None,
+        uses=95 if stolen or dear or leaks else chance.choice((0, 8, 60, 60, 95)),
+        spends=chance.uniform(1.3, 2.2) if dear else chance.uniform(0.01, 0.4),
+        extends=chance.random() < 0.25 and not leaks,
         idle=chance.choice(("keep", "keep", "give back", "")),
         stolen=chance.uniform(45, 80) * DAY if stolen else None,
-        explains=chance.choice(("mine", "revoke", "")),
+        explains=("mine", "revoke", "pause", "")[number // 10 % 4],
         rotates=None if brought else (1, 3, None)[number % 3],
+        puts_off=number % 4 < 2,
+        hurries=chance.uniform(1, 40) * DAY if leaks else None,
+        passes_on=number % 5 != 1,
     )
 
 

@@ -19,7 +19,7 @@ from tests.promises.chronicle import (
     next_at_work,
     worked,
 )
-from tests.promises.planning import BROUGHT, DAY, EXTENSIONS, HOUR, LEAD, MINUTE, Ask, Plan
+from tests.promises.planning import BROUGHT, DAY, EXTENSIONS, HEIRS, HOUR, LEAD, MINTING, MINUTE, Ask, Plan
 
 BEAT = timedelta(seconds=15)
 PATIENCE = timedelta(minutes=15)  # what failed is tried again so often at least
@@ -28,6 +28,8 @@ PAGE_HAS = timedelta(minutes=2)  # from taking the envelope to showing the key
 BUDGET_STEPS = (50, 80, 100)  # per cent
 ROTATED_EVERY, GRACE = 90 * DAY, DAY
 REMINDED = (14 * DAY, 7 * DAY, DAY)  # before that
+PUT_OFF_AT_LEAST = DAY
+TAKE_OVER_WITHIN = 3 * DAY
 DECIDE_WITHIN, PICK_UP_WITHIN, BRING_WITHIN = 3 * DAY, 7 * DAY, 7 * DAY
 APPROVERS_HAVE, DEPOSITORS_HAVE = 4, 8  # of their working hours, until they are reminded
 UNUSED, ANSWER_WITHIN, KEPT_FOR = 14 * DAY, 7 * DAY, 30 * DAY
@@ -147,8 +149,21 @@ class Reckoning:
         return before[-1], opened
 
     def _followed(self, ask: Ask) -> Entry | None:
-        """When its holder had the key that extends it."""
-        return next(iter(self._chronicle.of(ask.number + EXTENSIONS, What.OPENED)), None)
+        """When its holder had the key that extends it, or an heir the one that they took over."""
+        opened = [next(iter(self._chronicle.of(ask.number + by, What.OPENED)), None) for by in (EXTENSIONS, HEIRS)]
+        return min((one for one in opened if one), key=lambda one: one.number, default=None)
+
+    def handed_over(self, ask: Ask) -> End | None:
+        """When its key, which its holder had as they left, was offered to whoever approved it; None where it was not."""
+        gone, opened = self.gone(ask.who), self._chronicle.of(ask.number, What.OPENED)
+        if gone is None or not opened or ask.provider != MINTING or not ask.strict:
+            return None
+        ends = [held for held in self._ends_of_held(ask) if held.after < gone.by]
+        under_way = [one for one in self._chronicle.of(ask.number, What.HURRIED) if one.number > opened[-1].number]
+        extended = self._chronicle.of(ask.number + EXTENSIONS, What.OPENED)
+        if ends or under_way or extended or opened[0].by_desk > gone.by:
+            return None
+        return gone
 
     # ---- how it ended
 
@@ -166,16 +181,27 @@ class Reckoning:
         for one in self._chronicle.of(ask.number, What.GIVEN_BACK, What.TAKEN):
             yield End(one.by_desk, one.by_desk)
         if (gone := self.gone(ask.who)) is not None and gone.by > approved.by_desk:
-            yield gone
+            works_on = TAKE_OVER_WITHIN if self.handed_over(ask) is not None else timedelta()
+            yield End(gone.after + works_on, gone.by + works_on)
+        if self._held(ask) is None:
+            yield from self._lapses(ask, approved)
+        else:
+            yield from self._ends_of_held(ask)
+
+    def _ends_of_held(self, ask: Ask) -> Iterator[End]:
+        """Of a key that its holder had."""
         held = self._held(ask)
         if held is None:
-            yield from self._lapses(ask, approved)
             return
         at = held[0].by_desk + ask.lifetime
         if (followed := self._followed(ask)) is not None:
             at = min(at, followed.by_desk + DAY)
         yield End(at, at)
         yield from (one for one in self._idle(ask) if isinstance(one, End))
+        opened = self._chronicle.of(ask.number, What.OPENED)
+        for hurried in self._chronicle.of(ask.number, What.HURRIED):
+            if opened[-1].number < hurried.number:
+                yield self._lapse(ask, hurried.by_desk + PICK_UP_WITHIN)
 
     def gone(self, who: str) -> End | None:
         """When what somebody has who left is taken back: as soon as the desk hears it, else the next night."""
@@ -195,11 +221,13 @@ class Reckoning:
         if ask.provider == BROUGHT:
             brought = self._first(ask, What.BROUGHT)
             since, patience = (approved, BRING_WITHIN) if brought is None else (brought, PICK_UP_WITHIN)
-        at = since.by_desk + patience
+        yield self._lapse(ask, since.by_desk + patience)
+
+    def _lapse(self, ask: Ask, at: datetime) -> End:
         by = self.by(at, Weather.SLACK_DOWN)
         sealed = [one for one in self._chronicle.of(ask.number, What.SEALED) if at - LINK_LIVES <= one.by_desk <= by]
         # Whose link was open in that moment had a day more.
-        yield End(at, by + DAY + LINK_LIVES if sealed else by, lapsed=True)
+        return End(at, by + DAY + LINK_LIVES if sealed else by, lapsed=True)
 
     def _ended_before(self, ask: Ask, moment: datetime) -> bool:
         end = self.end(ask)
@@ -239,6 +267,8 @@ class Reckoning:
         yield from self._budget(ask, decided)
         yield from self._expiring(ask)
         yield from self._rotating(ask, decided)
+        yield from self._hurrying(ask)
+        yield from self._passing_on(ask, decided)
         yield from (one for one in self._idle(ask) if isinstance(one, Due))
         yield from self._unusual(ask, decided)
         yield from self._stuck(ask, decided)
@@ -292,9 +322,13 @@ class Reckoning:
                 return
             since = brought
             yield self._at_once(brought, "deposited", ask.who, ask.number)
-        due = self._at_work(since.by_desk + 2 * DAY, "pick_up", ask, ask.who)
-        held, end = self._held(ask), self.end(ask)
-        if (held and held[1].by_desk <= due.after) or (end and end.after <= due.after):
+        held = self._held(ask)
+        yield from self._reminded(ask, since, held[1] if held else None)
+
+    def _reminded(self, ask: Ask, since: Entry, opened: Entry | None) -> Iterator[Due]:
+        """Of a key that its holder may pick up since then."""
+        due, end = self._at_work(since.by_desk + 2 * DAY, "pick_up", ask, ask.who), self.end(ask)
+        if (opened and opened.by_desk <= due.after) or (end and end.after <= due.after):
             return
         beside = [
             one
@@ -364,7 +398,8 @@ class Reckoning:
                 at = earlier
             moments.add(max(at, opened))
         end, followed = self.end(ask), self._followed(ask)
-        until = min([ends, *[one.after for one in (end,) if one], *[one.by_desk for one in (followed,) if one]])
+        over = [one.after for one in (end, self.gone(ask.who)) if one]
+        until = min([ends, *over, *[one.by_desk for one in (followed,) if one]])
         for at in sorted(moments):
             waits = ask.lifetime >= DAY and next_at_work(at, tz) < ends
             if not waits:
@@ -402,18 +437,20 @@ class Reckoning:
         ends, end, followed = held[0].by_desk + ask.lifetime, self.end(ask), self._followed(ask)
         opened = self._chronicle.of(ask.number, What.OPENED)
         for one, other in zip(opened, [*opened[1:], None], strict=True):
-            if one is not opened[0]:
+            hurried = self._chronicle.of(ask.number, What.HURRIED)
+            before = opened[opened.index(one) - 1] if one is not opened[0] else None
+            if before and not [each for each in hurried if before.number < each.number < one.number]:
                 yield self._at_once(one, "rotated", ask.who, ask.number)
             at = one.by_desk + ROTATED_EVERY
             if at >= ends:
                 continue
             over = [other.by_desk] if other else []
+            over += [each.by_desk for each in hurried if each.number > one.number]
+            over += [gone.after] if (gone := self.gone(ask.who)) else []
             over += [end.after] if end else []
             over += [followed.by_desk] if followed else []
             until = min([self._last, *over])
-            early = {last_at_work(at - before, self.tz(ask.who)) for before in REMINDED}
-            for moment in sorted({early_one for early_one in early if early_one > one.by_desk} | {at}):
-                due = self._at_work(moment, "rotation_due", ask, ask.who)
+            for due in self._reminders(ask, one, at):
                 if due.after < until:
                     must = due.must and due.by < until
                     yield Due(due.ask, due.kind, due.who, due.after, due.by, waits=True, must=must, merges=True)
@@ -427,6 +464,53 @@ class Reckoning:
                 due = self._at_work(next_at_work(at, self.tz(ask.who)), "rotation_overdue", ask, LEAD)
                 if due.after < until:
                     yield Due(due.ask, due.kind, LEAD, due.after, self.by_at_work(late, LEAD), waits=True, must=False)
+
+    def _reminders(self, ask: Ask, opened: Entry, at: datetime) -> Iterator[Due]:
+        """Of a key that is to be rotated at this time. Who puts them off hears at half of what is left, and when it is time."""
+        tz = self.tz(ask.who)
+        planned = {last_at_work(at - before, tz) for before in REMINDED}
+        early = [self._at_work(one, "rotation_due", ask, ask.who) for one in planned if one > opened.by_desk]
+        on_time = self._at_work(at, "rotation_due", ask, ask.who)
+        yield on_time
+        for put_off in self._chronicle.of(ask.number, What.PUT_OFF):
+            if not opened.by_desk < put_off.by_desk:
+                continue
+            left = max(PUT_OFF_AT_LEAST, (at - put_off.by_desk) / 2)
+            later = self._at_work(put_off.by_desk + left, "rotation_due", ask, ask.who)
+            overtaken = later.after >= on_time.after > put_off.by_desk
+            until = on_time.after if overtaken else later.after
+            early = [
+                self._may(due) if put_off.by_desk < due.by and due.after < until else due
+                for due in early
+                if not (put_off.by_desk < due.after and due.by < until)
+            ]
+            if not overtaken:
+                yield later
+            elif later.after <= on_time.by:
+                yield self._may(later)
+        yield from early
+
+    def _hurrying(self, ask: Ask) -> Iterator[Due]:
+        """Of a key that was rotated at once: its holder is to pick up another."""
+        for hurried in self._chronicle.of(ask.number, What.HURRIED):
+            yield self._at_once(hurried, "rotated_at_once", ask.who, ask.number)
+            opened = [one for one in self._chronicle.of(ask.number, What.OPENED) if one.number > hurried.number]
+            yield from self._reminded(ask, hurried, opened[0] if opened else None)
+
+    def _passing_on(self, ask: Ask, decided: Entry) -> Iterator[Due]:
+        """Whoever approved a key whose holder left is asked whether they take it over."""
+        offered = self.handed_over(ask)
+        if offered is None:
+            return
+        end, left = self.end(ask), self.left.get(decided.who)
+        due = self._at_work(offered.after, "orphaned", ask, decided.who)
+        by = max(due.by, self.by_at_work(offered.by, decided.who))
+        here = left is None or left.by_desk > by
+        must = here and not self.over(by) and (end is None or by < end.after)
+        yield Due(ask.number, "orphaned", decided.who, due.after, by, waits=True, must=must)
+        if not here:
+            by = self.by_at_work(by + DAY, LEAD)
+            yield Due(ask.number, "orphaned", LEAD, self.not_before(offered.after), by, waits=True, must=False)
 
     def _idle(self, ask: Ask) -> Iterator[Due | End]:
         """Each question whether a key is needed that nothing used; and the end, where nobody said so."""
@@ -448,7 +532,10 @@ class Reckoning:
             yield due
             asked = self._asked(ask, due)
             if asked is None:
-                return
+                early = late = self._unused_since(ask, picked_up, due.by) + UNUSED
+                if early <= due.after:
+                    return
+                continue  # it was used before anybody asked
             late = max(asked.by_desk, early)
             if (kept := self._kept(ask, asked, self.by_at_work(late + ANSWER_WITHIN, ask.who))) is not None:
                 early = late = kept.by_desk + KEPT_FOR
@@ -554,7 +641,14 @@ class Reckoning:
             # Nobody knows that it came to be: it is looked for at once, and for as long as another may land.
             return End(minted.by_desk, minted.by_desk + MINUTE)
         ends = [end] if end is not None else []
+        ends += [
+            End(one.by_desk, one.by_desk)
+            for one in self._chronicle.of(ask.number, What.HURRIED)
+            if one.number > sealed.number
+        ]
         opened = [one for one in self._chronicle.of(ask.number, What.OPENED) if one.number > sealed.number]
+        if (offered := self.handed_over(ask)) is not None and [one.marker for one in opened] != [minted.marker]:
+            ends.append(offered)  # of the keys of a grant the one in use alone is offered
         if [one for one in opened if one.marker == minted.marker] and len(opened) > 1:
             # Once its follower is in use it goes, and at the end of its grace in any case.
             followed = opened[1].by_desk

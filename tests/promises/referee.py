@@ -59,7 +59,14 @@ class Referee:
 
     def findings(self) -> list[Finding]:
         """Every promise that was broken."""
-        return [*self._messages(), *self._order(), *self._keys(), *self._leavers(), *self._digests()]
+        return [
+            *self._messages(),
+            *self._order(),
+            *self._keys(),
+            *self._pauses(),
+            *self._leavers(),
+            *self._digests(),
+        ]
 
     def verdict(self) -> str:
         """What is wrong, with the seed and the story of each thing concerned; empty where nothing is."""
@@ -137,19 +144,45 @@ class Referee:
                 minted.ask, f"{minted.marker} was revoked at {death.by_desk}, before its end {end and end.after}"
             )
 
+    def _pauses(self) -> Iterator[Finding]:
+        """A key that was paused is off at the vendor until somebody wants it on; and none is off otherwise."""
+        switches: dict[str, list[Entry]] = defaultdict(list)
+        for entry in self._chronicle.all(What.OFF, What.ON, What.DIED):
+            switches[entry.marker].append(entry)
+        wanted = {What.PAUSED: What.OFF, What.RESUMED: What.ON}
+        for number in self._chronicle.asks():
+            said = self._chronicle.of(number, *wanted)
+            markers = {one.marker for one in self._chronicle.of(number, What.SEALED)}
+            done = sorted((one for marker in markers for one in switches[marker]), key=lambda one: one.number)
+            for one in said:
+                by = self._of.by(one.by_desk, *VENDOR)
+                after = [each for each in done if each.number > one.number and each.by_desk <= by]
+                if by < self._plan.ends and not [each for each in after if each.what in (wanted[one.what], What.DIED)]:
+                    yield Finding(number, f"{one.what} at {one.by_desk}, and not {wanted[one.what]} by {by}")
+            if len([each for each in done if each.what is not What.DIED]) > len(said):
+                yield Finding(number, "a key was switched, and nobody had said so")
+
     # ---- people
 
     def _leavers(self) -> Iterator[Finding]:
-        """Nobody who left holds a living key, one sweep after the desk could know; and none is made for them."""
+        """Nobody who left holds a living key, one sweep after the desk could know, but one that is offered to an heir.
+
+        None is made for them, and no digest is sent to them.
+        """
         died = {one.marker: one.by_desk for one in self._chronicle.all(What.DIED)}
         for who, left in self._of.left.items():
             gone = self._of.gone(who)
             by = self._of.by(gone.by, *VENDOR) if gone else self._plan.ends
+            for digest in self._chronicle.all(What.DIGEST):
+                if digest.who == who and digest.by_desk > by:
+                    yield Finding(NOBODY, f"{who} left, and had the digest of {digest.note}")
             for minted in self._chronicle.all(What.MINTED):
                 if minted.ask == NOBODY or self._plan.ask(minted.ask).who != who:
                     continue
                 if minted.number > left.number and self._plan.ask(minted.ask).provider != "console":
                     yield Finding(minted.ask, f"{minted.marker} was minted for {who}, who had left")
+                elif self._of.handed_over(self._plan.ask(minted.ask)) is not None:
+                    continue  # when it is to end, `_keys` tells
                 elif by < self._plan.ends and died.get(minted.marker, self._plan.ends) > by:
                     yield Finding(minted.ask, f"{who} left, and still holds {minted.marker} after {by}")
 

@@ -9,17 +9,17 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from storage.store import SqlStore
-from tests.promises.chronicle import NOBODY, Chronicle, Entry, What
-from tests.promises.planning import DAY, HOUR, MINUTE, Plan, plan
+from tests.promises.chronicle import Chronicle, What
+from tests.promises.doctored import FAULTS, Fault
+from tests.promises.planning import plan
 from tests.promises.referee import Referee
 from tests.promises.year import HurriedStore, Year
 
@@ -97,6 +97,8 @@ EVERYTHING = {
     "rotation_due",
     "rotation_overdue",
     "rotated",
+    "rotated_at_once",
+    "orphaned",
     "ended",
 }
 """What people are told in a year; of what hardly happens, nobody need be."""
@@ -127,177 +129,6 @@ async def test_two_desks_share_a_year(database_url: str) -> None:
 
 
 # ---- that the referee sees what is wrong
-
-
-Entries = list[Entry]
-Fault = Callable[[Entries, Plan], Entries]
-
-
-def _told(entries: Entries, kind: str) -> Entry:
-    return next(one for one in entries if one.what is What.TOLD and one.note == kind)
-
-
-def _of(entries: Entries, what: What) -> Entry:
-    return next(one for one in entries if one.what is what)
-
-
-def _instead(entries: Entries, one: Entry, other: Entry | None) -> Entries:
-    return [each for each in (other if entry is one else entry for entry in entries) if each is not None]
-
-
-def _later(one: Entry, by: timedelta) -> Entry:
-    return replace(one, at=one.at + by, by_desk=one.by_desk + by)
-
-
-def _again(entries: Entries, one: Entry, after: timedelta = MINUTE) -> Entries:
-    return [*entries, replace(_later(one, after), number=len(entries))]
-
-
-def a_reminder_comes_twice(entries: Entries, _: Plan) -> Entries:
-    """An hour after the first."""
-    return _again(entries, _told(entries, "reminder"), HOUR)
-
-
-def a_notice_of_the_end_comes_twice(entries: Entries, _: Plan) -> Entries:
-    """In the same minute."""
-    return _again(entries, _told(entries, "expiring"))
-
-
-def a_rotation_is_told_twice(entries: Entries, _: Plan) -> Entries:
-    """An hour after the first."""
-    return _again(entries, _told(entries, "rotation_due"), HOUR)
-
-
-def an_old_key_outlives_its_grace(entries: Entries, _: Plan) -> Entries:
-    """By a minute."""
-    rotated = _told(entries, "rotated")
-    minted = next(one for one in entries if one.what is What.MINTED and one.ask == rotated.ask)
-    death = next(one for one in entries if one.what is What.DIED and one.marker == minted.marker)
-    late = rotated.at + DAY + MINUTE
-    return _instead(entries, death, replace(death, at=late, by_desk=late))
-
-
-def a_reminder_comes_at_night(entries: Entries, plan: Plan) -> Entries:
-    """Twelve hours late."""
-    reminder = _told(entries, "reminder")
-    return _instead(entries, reminder, _later(reminder, 12 * HOUR))
-
-
-def no_reminder(entries: Entries, _: Plan) -> Entries:
-    """Whoever was to pick up hears nothing."""
-    return _instead(entries, _told(entries, "pick_up"), None)
-
-
-def no_notice_of_the_end(entries: Entries, _: Plan) -> Entries:
-    """A key ends, and its holder did not hear before."""
-    return _instead(entries, _told(entries, "expiring"), None)
-
-
-def an_answer_comes_late(entries: Entries, _: Plan) -> Entries:
-    """Who asked hears what was decided an hour later."""
-    outcome = _told(entries, "outcome")
-    return _instead(entries, outcome, _later(outcome, HOUR))
-
-
-def wrong_order(entries: Entries, _: Plan) -> Entries:
-    """That a grant is over is told, and then that it soon will be."""
-    ended = next(
-        one
-        for one in entries
-        if one.note == "ended" and any((other.ask, other.note) == (one.ask, "expiring") for other in entries)
-    )
-    expiring = next(one for one in entries if (one.ask, one.note) == (ended.ask, "expiring"))
-    return [
-        replace(one, number=ended.number)
-        if one is expiring
-        else replace(one, number=expiring.number)
-        if one is ended
-        else one
-        for one in entries
-    ]
-
-
-def a_key_outlives_its_end(entries: Entries, _: Plan) -> Entries:
-    """By two minutes."""
-    death = _of(entries, What.DIED)
-    return _instead(entries, death, _later(death, 2 * MINUTE))
-
-
-def a_key_never_dies(entries: Entries, _: Plan) -> Entries:
-    """Its expiry is skipped."""
-    return _instead(entries, _of(entries, What.DIED), None)
-
-
-def a_key_dies_early(entries: Entries, _: Plan) -> Entries:
-    """Three hours before its end."""
-    death = _of(entries, What.DIED)
-    return _instead(entries, death, _later(death, -3 * HOUR))
-
-
-def a_key_for_nobody(entries: Entries, _: Plan) -> Entries:
-    """A key comes to be that belongs to no ask."""
-    return _again(entries, replace(_of(entries, What.MINTED), ask=NOBODY, marker="keydesk-k_orphan"))
-
-
-def a_leaver_keeps_a_key(entries: Entries, _: Plan) -> Entries:
-    """Somebody left when they had one, the desk heard of it, and the key lived on."""
-    opened = _of(entries, What.OPENED)
-    left = replace(_later(opened, MINUTE), what=What.LEFT, ask=NOBODY, marker="")
-    return [*entries, left, replace(left, what=What.HEARD)]
-
-
-def a_key_is_made_for_a_leaver(entries: Entries, _: Plan) -> Entries:
-    """Somebody gets a key after they left."""
-    minted = _of(entries, What.MINTED)
-    asked = next(one for one in entries if one.what is What.ASKED and one.ask == minted.ask)
-    left = replace(asked, what=What.LEFT, ask=NOBODY)
-    return [*entries, left, replace(left, what=What.HEARD, at=minted.at, by_desk=minted.at)]
-
-
-def a_digest_comes_twice(entries: Entries, _: Plan) -> Entries:
-    """In the same week."""
-    return _again(entries, _of(entries, What.DIGEST))
-
-
-def a_digest_is_lost(entries: Entries, _: Plan) -> Entries:
-    """Somebody with a key has none of a week in the middle."""
-    digests = [one for one in entries if one.what is What.DIGEST and one.who == _of(entries, What.OPENED).who]
-    return _instead(entries, digests[len(digests) // 2], None)
-
-
-def a_digest_comes_at_night(entries: Entries, _: Plan) -> Entries:
-    """Twelve hours late."""
-    digest = _of(entries, What.DIGEST)
-    return _instead(entries, digest, _later(digest, 12 * HOUR))
-
-
-def a_digest_comes_on_tuesday(entries: Entries, _: Plan) -> Entries:
-    """A day late, in working hours."""
-    digest = _of(entries, What.DIGEST)
-    return _instead(entries, digest, _later(digest, DAY))
-
-
-FAULTS: tuple[Fault, ...] = (
-    a_reminder_comes_twice,
-    a_notice_of_the_end_comes_twice,
-    a_rotation_is_told_twice,
-    an_old_key_outlives_its_grace,
-    a_reminder_comes_at_night,
-    no_reminder,
-    no_notice_of_the_end,
-    an_answer_comes_late,
-    wrong_order,
-    a_key_outlives_its_end,
-    a_key_never_dies,
-    a_key_dies_early,
-    a_key_for_nobody,
-    a_leaver_keeps_a_key,
-    a_key_is_made_for_a_leaver,
-    a_digest_comes_twice,
-    a_digest_is_lost,
-    a_digest_comes_at_night,
-    a_digest_comes_on_tuesday,
-)
 
 
 def must_be_seen(fault: Fault, played: Year) -> None:

@@ -33,6 +33,7 @@ from tests.promises.planning import (
     BROUGHT,
     DAY,
     EXTENSIONS,
+    HEIRS,
     HOUR,
     LEAD,
     MINTING,
@@ -262,17 +263,17 @@ class Year:
         self._ask_of_request[story.request.id] = ask.number
         self.write(What.ASKED, ask=ask.number, who=ask.who)
 
-    async def _extends(self, ask: Ask, grant: Grant, world: World) -> None:
-        more = self.plan.ask(ask.number + EXTENSIONS)
+    async def _extends(self, more: Ask, grant: Grant, world: World) -> None:
+        """Its holder asks for another that follows it; or who approved it, where its holder left."""
         story = await world.extending.ask(
-            Actor(TEAM, ask.who),
+            Actor(TEAM, more.who),
             grant.id,
             duration=more.lifetime,
             reason=f"Ask {more.number}",
             origin=f"v_{more.number}",
         )
         self._ask_of_request[story.request.id] = more.number
-        self.write(What.ASKED, ask=more.number, who=ask.who)
+        self.write(What.ASKED, ask=more.number, who=more.who)
 
     def mailed(self, digest: Digest) -> None:
         """Somebody has the digest of a week."""
@@ -298,9 +299,18 @@ class Year:
             case NoticeKind.LAPSED | NoticeKind.UNACKNOWLEDGED | NoticeKind.UNFINISHED if grant is not None:
                 after = None if ask.picks_up is None else 5 * MINUTE
                 self._will_pick_up(ask, grant, first=False, after=after, kind=notice.kind)
+            case NoticeKind.ROTATED_AT_ONCE if grant is not None:
+                self._will_pick_up(ask, grant, first=False, after=ask.picks_up, kind=notice.kind)
+            case NoticeKind.ORPHANED if (
+                grant is not None and ask.passes_on and who == self.plan.ask(number + HEIRS).who
+            ):
+                at = self._soon(who, self.plan.draw(number, "heir").randrange(1, 30) * HOUR, number, "heir")
+                heir = self.plan.ask(number + HEIRS)
+                self._will(at, who, number, "take over", partial(self._extends, heir, grant))
             case NoticeKind.EXPIRING if ask.extends and grant is not None:
                 at = self._soon(who, HOUR, number, "extends")
-                self._will(at, who, number, "extend", partial(self._extends, ask, grant))
+                more = self.plan.ask(number + EXTENSIONS)
+                self._will(at, who, number, "extend", partial(self._extends, more, grant))
             case NoticeKind.IDLE if grant is not None:
                 times = len([one for one in self.chronicle.of(number, What.TOLD) if one.note == notice.kind])
                 at = self._soon(who, self.plan.draw(number, "idle", times).randrange(1, 100) * HOUR, number, times)
@@ -317,13 +327,18 @@ class Year:
             case NoticeKind.ROTATION_DUE if grant is not None:
                 told = self.chronicle.of(number, What.OPENED, What.TOLD)
                 since = max(one.number for one in told if one.what is What.OPENED)
-                if ask.rotates == len([one for one in told if one.note == kind and one.number > since]):
-                    at = self._soon(who, HOUR, number, since)
+                times = len([one for one in told if one.note == kind and one.number > since])
+                at = self._soon(who, HOUR, number, since)
+                if ask.rotates == times:
                     self._will(at, who, number, "rotate", partial(self._rotates, ask, grant))
+                elif ask.puts_off and times == 1:
+                    self._will(at, who, number, "put off", partial(self._puts_off, ask, grant))
             case NoticeKind.UNUSUAL if grant is not None and story.incident is not None:
                 at = self._soon(who, HOUR, number, "explains")
                 if ask.explains == "mine":
                     self._will(at, who, number, "explain", partial(self._explains, ask, story.incident.id))
+                elif ask.explains == "pause":
+                    self._will(at, who, number, "pause", partial(self._pauses, ask, grant, story.incident.id))
                 elif ask.explains:
                     self._will(at, who, number, "revoke", partial(self._ends, What.GIVEN_BACK, grant, ask, who))
 
@@ -391,6 +406,9 @@ class Year:
             at = self._soon(ask.who, ask.gives_back, ask.number, "gives back")
             ends = partial(self._ends, What.GIVEN_BACK, handover.grant, ask, ask.who)
             self._will(at, ask.who, ask.number, "give back", ends)
+        if ask.hurries is not None and len(self.chronicle.of(ask.number, What.OPENED)) == 1:
+            at = self._soon(ask.who, ask.hurries, ask.number, "hurries")
+            self._will(at, ask.who, ask.number, "hurry", partial(self._hurries, ask, handover.grant))
 
     async def _ends(self, what: What, grant: Grant, ask: Ask, who: str, world: World) -> None:
         await world.grants.revoke(Actor(TEAM, who), grant.id)
@@ -399,6 +417,25 @@ class Year:
     async def _keeps(self, ask: Ask, grant: Grant, world: World) -> None:
         await world.idling.keep(Actor(TEAM, ask.who), grant.id)
         self.write(What.KEPT, ask=ask.number, who=ask.who)
+
+    async def _puts_off(self, ask: Ask, grant: Grant, world: World) -> None:
+        story = await world.reminding.put_off(Actor(TEAM, ask.who), grant.id)
+        if story.rotation is not None and story.rotation.again_at is not None:
+            self.write(What.PUT_OFF, ask=ask.number, who=ask.who)
+
+    async def _hurries(self, ask: Ask, grant: Grant, world: World) -> None:
+        await world.rotation.rotate_at_once(Actor(TEAM, ask.who), grant.id)
+        self.write(What.HURRIED, ask=ask.number, who=ask.who)
+
+    async def _pauses(self, ask: Ask, grant: Grant, incident_id: str, world: World) -> None:
+        await world.incidents.pause(Actor(TEAM, ask.who), incident_id)
+        self.write(What.PAUSED, ask=ask.number, who=ask.who)
+        at = self._soon(ask.who, self.plan.draw(ask.number, "resumes").randrange(1, 4) * DAY, ask.number, "resumes")
+        self._will(at, ask.who, ask.number, "resume", partial(self._resumes, ask, grant))
+
+    async def _resumes(self, ask: Ask, grant: Grant, world: World) -> None:
+        await world.switching.switch_on(Actor(TEAM, ask.who), grant.id)
+        self.write(What.RESUMED, ask=ask.number, who=ask.who)
 
     async def _explains(self, ask: Ask, incident_id: str, world: World) -> None:
         await world.incidents.mine(Actor(TEAM, ask.who), incident_id)
@@ -423,6 +460,8 @@ class Year:
             ask = held.ask
             if held.handle not in self.vendor.living or self._gone(ask.who):
                 del self._in_hand[marker]
+                continue
+            if held.handle in self.vendor.off:
                 continue
             if self.plan.draw(f"key of {ask.number}", today).random() * 100 < ask.uses:
                 micros = int(ask.dollars * 1_000_000 * ask.spends / 21)

@@ -121,6 +121,10 @@ class Members:
         """Made up at once."""
         return Person(member, TEAM, member)
 
+    def remembered(self, member: str) -> Person | None:
+        """As `person`."""
+        return Person(member, TEAM, member)
+
     async def know_everybody(self) -> None:
         """Everybody is made up."""
 

@@ -8,7 +8,7 @@ MANY = 50
 
 
 async def tz_of(member: str, directory: Directory) -> str:
-    """The zone of this member, as an IANA name; UTC where Slack names none, or cannot be asked.
+    """The zone of this member, as an IANA name: while Slack cannot be asked the last that it named; UTC where it names none.
 
     For what must not wait for Slack: the app may have been taken away for good, and keys are revoked all the same. Where
     it cannot be asked nothing is sent either, and a message that can wait is held against its reader's own hours when it is.
@@ -16,7 +16,8 @@ async def tz_of(member: str, directory: Directory) -> str:
     try:
         return await known_tz(member, directory)
     except Unavailable:
-        return "UTC"
+        known = directory.remembered(member)
+        return known.tz if known else "UTC"
 
 
 async def known_tz(member: str, directory: Directory) -> str:

@@ -47,6 +47,10 @@ class SlackDirectory:
         answer = await self._ask(self._client.users_info(user=member), NO_SUCH_MEMBER, hurry=fresh)
         return self._people.keep(member, self._person(answer["user"]) if answer else None)
 
+    def remembered(self, member: str) -> Person | None:
+        """As last known, however long ago."""
+        return self._people.last(member)
+
     async def know_everybody(self) -> None:
         """All members, page by page: a call for each thousand, where `person` takes one for each."""
         async with self._listing:
@@ -134,6 +138,10 @@ class _Kept(Generic[Known]):
         """The answer, in a tuple of its own so that "nobody" is one too; None where it must be asked for."""
         at, known = self._found.get(key, (None, None))
         return (known,) if at is not None and self._clock() - at < self._age else None  # type: ignore[return-value]  # at is None together with known alone
+
+    def last(self, key: str) -> Known | None:
+        """The answer, however old; None where there never was one."""
+        return self._found[key][1] if key in self._found else None
 
     def keep(self, key: str, known: Known) -> Known:
         self._found[key] = self._clock(), known

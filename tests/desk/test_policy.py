@@ -179,6 +179,10 @@ class Workspace:
         }
         return people.get(member)
 
+    def remembered(self, member: str) -> Person | None:
+        """Nobody asks."""
+        return None
+
     async def know_everybody(self) -> None:
         """They are few."""
 

@@ -285,6 +285,20 @@ async def test_a_pause_is_no_way_round_what_policy_says_of_an_overdue_key(world:
     assert (off.state, off.paused_by) == (KeyState.DISABLED, Actor.system(TEAM).id)
 
 
+async def test_a_moment_without_slack_moves_no_reminder(world: World) -> None:
+    """On a Friday afternoon of the west coast, when it is night by UTC: told as soon as Slack answers, and not on Monday."""
+    grant = await held(world)
+    first = plan(grant, TERMS, WESTERN)[14 * DAY]
+    await until(world, first - timedelta(seconds=1), grant)
+    world.clock.now, world.people.silent = first, True
+    await world.watch.tick()
+    await world.watch.deliver()
+    assert told(world) == []
+    world.people.silent = False
+    await until(world, first + timedelta(minutes=15), grant)
+    assert len(told(world)) == 1
+
+
 async def test_remind_me_later_puts_off_to_half_time(world: World) -> None:
     """What is planned before then is not said; pressed again, nothing more happens; only its holder can."""
     grant = await held(world)

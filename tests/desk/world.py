@@ -122,6 +122,10 @@ class Workspace:
             raise Unavailable("Slack does not answer now.")
         return self.people.get(member)
 
+    def remembered(self, member: str) -> Person | None:
+        """Everybody was known once."""
+        return self.people.get(member)
+
     async def know_everybody(self) -> None:
         """Everybody is known already, while the workspace is not silent."""
         if self.silent:

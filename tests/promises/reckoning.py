@@ -76,7 +76,7 @@ class Reckoning:
         self.left = {one.who: one for one in chronicle.all(What.LEFT)}
         self._heard = {one.who: one for one in chronicle.all(What.HEARD)}
         self._readings = list(chronicle.all(What.READ))
-        self._last = max((one.by_desk for one in chronicle.entries), default=plan.begins)
+        self._last = max((one.by_desk for one in chronicle.entries), default=plan.begins) + BEAT
         self._ends: dict[int, End | None] = {}
 
     # ---- time and weather

@@ -107,6 +107,10 @@ class People:
         """As known."""
         return self.known.get(member)
 
+    def remembered(self, member: str) -> Person | None:
+        """They are known."""
+        return self.known.get(member)
+
     async def know_everybody(self) -> None:
         """They are known."""
 

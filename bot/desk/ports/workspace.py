@@ -13,6 +13,9 @@ class Directory(Protocol):
     async def person(self, member: str, *, fresh: bool = False) -> Person | None:
         """None where the workspace knows no such member. `fresh` asks again; else up to ten minutes old."""
 
+    def remembered(self, member: str) -> Person | None:
+        """As last known, however long ago; asks nobody. None where it was never asked about them."""
+
     async def know_everybody(self) -> None:
         """Asks about all members at once, page by page, so that `person` need not ask about each of many.
 

@@ -127,6 +127,19 @@ class TestDirectory:
         with pytest.raises(Unavailable, match="does not come to its end"):
             assert [page async for page in directory.everybody()]
 
+    async def test_who_was_known_once_is_remembered(
+        self, directory: SlackDirectory, sandbox: Sandbox, clock: MovableClock
+    ) -> None:
+        """Long after, while Slack does not answer; of whom nobody asked about there is nothing to remember."""
+        person = await directory.person("U0BEN")
+        clock.ahead += timedelta(days=2)
+        await sandbox.fault("slack", "users.info", status=500)
+        with pytest.raises(Unavailable):
+            await directory.person("U0BEN")
+        assert person is not None
+        assert directory.remembered("U0BEN") == person
+        assert directory.remembered("U0ANA") is None
+
     async def test_a_member_nobody_knows(self, directory: SlackDirectory) -> None:
         """Is nobody; and so is an unknown group's membership."""
         assert await directory.person("U0NOBODY", fresh=True) is None

@@ -107,7 +107,7 @@ class Budgets:
         )
 
     def _notify(self, tx: Transaction, kind: NoticeKind, grant: Grant, recipient: str) -> None:
-        tx.add(new_notice(kind, grant.team, grant.request_id, recipient, clock=self._clock, random=self._random))
+        tx.add(new_notice(kind, grant, recipient, due_at=self._clock(), random=self._random))
 
     def _stop(self, tx: Transaction, grant: Grant, now: datetime, *, once: str) -> bool:
         """Whether the key is to be stopped from here on."""

@@ -146,14 +146,7 @@ class Deposits:
             tx.let_go(key.team, request.id, [NoticeKind.DEPOSITED])
             tx.redraw(key.team, request.id, now)
             tx.add(
-                new_notice(
-                    NoticeKind.DEPOSITED,
-                    key.team,
-                    request.id,
-                    request.requester,
-                    clock=self._clock,
-                    random=self._random,
-                )
+                new_notice(NoticeKind.DEPOSITED, request, request.requester, due_at=self._clock(), random=self._random)
             )
             tx.record(
                 team=key.team,

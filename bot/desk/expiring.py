@@ -72,7 +72,8 @@ class Expiring:
             due = [number for number, at in enumerate(planned) if at <= now]
             later = min((at for at in planned if at > now), default=None)
             waits = next_working(now, tz)
-            if due and found.draft.duration >= CAN_WAIT and now < waits < found.expires_at:
+            can_wait = found.draft.duration >= CAN_WAIT
+            if due and can_wait and now < waits < found.expires_at:
                 return replace(timer, due_at=waits)
             # By its end, too: another key may have taken the place of this one, or the desk may be asked anew.
             once = f"expiring {found.id} {found.expires_at:%Y-%m-%dT%H:%M}"
@@ -80,12 +81,11 @@ class Expiring:
                 tx.add(
                     new_notice(
                         NoticeKind.EXPIRING,
-                        found.team,
-                        found.request_id,
+                        found,
                         found.holder,
-                        clock=self._clock,
+                        due_at=self._clock(),
                         random=self._random,
-                        waits=found.draft.duration >= CAN_WAIT,
+                        waits=can_wait,
                     )
                 )
             return replace(timer, due_at=later) if later else None

@@ -6,7 +6,6 @@ revoked in two steps: the decision to, committed with its audit entry, and the c
 
 import asyncio
 import logging
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from bot.desk import envelope
@@ -24,7 +23,7 @@ from bot.desk.errors import (
     Superseded,
     present,
 )
-from bot.desk.keys import deliver_next, may_follow, not_delivered, put_away, still_theirs, within_budget
+from bot.desk.keys import begin_delivery, deliver_next, may_follow, not_delivered, put_away, still_theirs, within_budget
 from bot.desk.lessons import heed
 from bot.desk.links import LINK_LIVES
 from bot.desk.model import (
@@ -144,17 +143,7 @@ class Grants:
                 within_budget(tx, grant, now, self._providers)
             heed(tx, actor, now, acknowledged=acknowledged)
             key = deliver_next(tx, grant, now, self._random)
-            tx.redraw(grant.team, grant.request_id, now)
-            tx.record(
-                team=actor.team,
-                at=now,
-                actor=actor.id,
-                act=Act.PICK_UP_STARTED,
-                subject=grant.id,
-                key=key.id,
-                marker=key.marker,
-            )
-            return key
+            return begin_delivery(tx, grant, key, now, by=actor.id, recorded_as=Act.PICK_UP_STARTED)
 
         key = await self._store.write(act)
         self._bell.ring()
@@ -181,9 +170,8 @@ class Grants:
                 raise Superseded(_OVERTAKEN, found=lost.found) from None
         lifetime = grant.draft.duration
         if grant.held_since and grant.expires_at:
-            lifetime = max(
-                grant.expires_at - self._clock(), SHORTEST_LIFE
-            )  # its clock runs on as keys follow each other
+            # Its clock runs on as keys follow each other.
+            lifetime = max(grant.expires_at - self._clock(), SHORTEST_LIFE)
         try:
             provider = self._providers[key.provider]
             async with asyncio.timeout(MINT_PATIENCE.total_seconds()):
@@ -416,15 +404,8 @@ class Grants:
             attempts=0,
         )
         tx.redraw(grant.team, grant.request_id, now)
-        tx.add(
-            replace(
-                new_notice(
-                    NoticeKind.ENDED, grant.team, grant.request_id, grant.holder, clock=self._clock, random=self._random
-                ),
-                due_at=tell_at or now,
-                waits=tell_at is not None,
-            )
-        )
+        due_at, waits = tell_at or now, tell_at is not None
+        tx.add(new_notice(NoticeKind.ENDED, grant, grant.holder, due_at=due_at, random=self._random, waits=waits))
         tx.record(team=grant.team, at=now, actor=by, act=recorded_as, subject=grant.id, key=grant.key_id)
         if not alive:
             tx.record(team=grant.team, at=now, actor=Actor.system(grant.team).id, act=Act.ENDED, subject=grant.id)
@@ -441,7 +422,7 @@ class Grants:
         put_away(tx, grant, key, now, because=because)
         not_delivered(tx, key)
         tx.redraw(grant.team, grant.request_id, now)
-        tx.add(new_notice(kind, grant.team, grant.request_id, grant.holder, clock=self._clock, random=self._random))
+        tx.add(new_notice(kind, grant, grant.holder, due_at=self._clock(), random=self._random))
 
     async def _grant(self, team: str, grant_id: str) -> Grant:
         return present(await self._store.read(lambda tx: tx.grant(team, grant_id)))

@@ -102,17 +102,7 @@ class Idling:
 
     def _ask(self, tx: Transaction, grant: Grant, timer: Timer, now: datetime, tz: str) -> Timer:
         tx.redraw(grant.team, grant.request_id, now)
-        tx.add(
-            new_notice(
-                NoticeKind.IDLE,
-                grant.team,
-                grant.request_id,
-                grant.holder,
-                clock=self._clock,
-                random=self._random,
-                waits=True,
-            )
-        )
+        tx.add(new_notice(NoticeKind.IDLE, grant, grant.holder, due_at=self._clock(), random=self._random, waits=True))
         system = Actor.system(grant.team).id
         tx.record(team=grant.team, at=now, actor=system, act=Act.IDLE_ASKED, subject=grant.id)
         return replace(timer, step=1, due_at=next_working(now + ANSWER_WITHIN, tz))

@@ -189,7 +189,7 @@ class Incidents:
         tx.let_go(grant.team, grant.request_id, (NoticeKind.UNUSUAL, NoticeKind.SUSPECTED))
         told = [(NoticeKind.UNUSUAL, grant.holder), *((NoticeKind.SUSPECTED, who) for who in hears)]
         for kind, recipient in told:
-            tx.add(new_notice(kind, grant.team, grant.request_id, recipient, clock=self._clock, random=self._random))
+            tx.add(new_notice(kind, grant, recipient, due_at=self._clock(), random=self._random))
         tx.record(
             team=grant.team,
             at=now,

@@ -1,6 +1,7 @@
 """What becomes of a grant's keys inside a transaction: which one is delivered next, which are put away."""
 
 from datetime import datetime
+from typing import Any
 
 from bot.desk.audit import Act
 from bot.desk.errors import Superseded
@@ -126,6 +127,17 @@ def deliver_next(tx: Transaction, grant: Grant, now: datetime, random: Random) -
         tx.move(grant, next_key_id=key.id)
     else:
         tx.move(grant, GrantState.ISSUING, key_id=key.id)
+    return key
+
+
+def begin_delivery(
+    tx: Transaction, grant: Grant, key: Key, now: datetime, *, by: str, recorded_as: Act, **detail: Any
+) -> Key:
+    """A pick-up or a rotation begins, which is to deliver this key: it is told and recorded."""
+    tx.redraw(grant.team, grant.request_id, now)
+    tx.record(
+        team=grant.team, at=now, actor=by, act=recorded_as, subject=grant.id, key=key.id, marker=key.marker, **detail
+    )
     return key
 
 

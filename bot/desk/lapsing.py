@@ -80,7 +80,7 @@ class Lapsing:
         tx.move(request, RequestState.LAPSED)
         tx.redraw(request.team, request.id, now)
         redraw_extended(tx, request, now)
-        tx.add(replace(self._notice(NoticeKind.OUTCOME, request, request.requester), due_at=told_at))
+        tx.add(self._notice(NoticeKind.OUTCOME, request, request.requester, due_at=told_at))
         system = Actor.system(request.team).id
         tx.record(team=request.team, at=now, actor=system, act=Act.LAPSED, subject=request.id)
 
@@ -121,7 +121,7 @@ class Lapsing:
                     return replace(timer, due_at=min(told_at, grant.lapses_at))
                 if rests:
                     tx.let_go(grant.team, grant.request_id, [NoticeKind.PICK_UP])
-                    tx.add(self._notice(NoticeKind.PICK_UP, request, grant.holder))
+                    tx.add(self._notice(NoticeKind.PICK_UP, request, grant.holder, due_at=self._clock()))
             return replace(timer, step=1, due_at=grant.lapses_at)
 
         return act
@@ -184,7 +184,7 @@ class Lapsing:
     ) -> None:
         for who in sorted(who for who, due in dues.items() if due <= now):
             if tx.first_time(request.team, f"{once} {who}", now):
-                tx.add(self._notice(kind, request, who))
+                tx.add(self._notice(kind, request, who, due_at=self._clock()))
 
     def _end(
         self,
@@ -200,8 +200,8 @@ class Lapsing:
         self._grants.end(tx, grant, now, by=by, because=because, recorded_as=Act.OFFER_LAPSED, tell_at=told_at)
         redraw_extended(tx, request, now)
 
-    def _notice(self, kind: NoticeKind, request: AccessRequest, recipient: str) -> Notice:
-        return new_notice(kind, request.team, request.id, recipient, clock=self._clock, random=self._random, waits=True)
+    def _notice(self, kind: NoticeKind, request: AccessRequest, recipient: str, *, due_at: datetime) -> Notice:
+        return new_notice(kind, request, recipient, due_at=due_at, random=self._random, waits=True)
 
 
 def over(tx: Transaction) -> Timer | None:

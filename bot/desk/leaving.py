@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 
 from bot.desk.approvers import Approvers
@@ -140,10 +139,7 @@ class Leaving:
         tx.move(grant, left_at=now, expires_at=ends, next_key_id=None, rotates_at=None, overdue_since=None)
         tx.redraw(grant.team, grant.request_id, now)
         for who, works in heirs.items():
-            notice = new_notice(
-                NoticeKind.ORPHANED, grant.team, grant.request_id, who, clock=self._clock, random=self._random
-            )
-            tx.add(replace(notice, due_at=works, waits=True))
+            tx.add(new_notice(NoticeKind.ORPHANED, grant, who, due_at=works, random=self._random, waits=True))
         tx.record(
             team=grant.team,
             at=now,

@@ -150,7 +150,7 @@ class Reminding:
         if first:  # messages of rotations before this one tell of those
             tx.let_go(grant.team, grant.request_id, [kind, NoticeKind.ROTATION_OVERDUE])
         tx.redraw(grant.team, grant.request_id, now)
-        tx.add(self._notice(kind, grant, grant.holder))
+        tx.add(self._notice(kind, grant, grant.holder, due_at=self._clock()))
 
     def _overdue(
         self,
@@ -166,7 +166,7 @@ class Reminding:
         grant = tx.move(grant, overdue_since=now)
         tx.redraw(grant.team, grant.request_id, now)
         for who, at in dues.items():
-            tx.add(replace(self._notice(NoticeKind.ROTATION_OVERDUE, grant, who), due_at=at))
+            tx.add(self._notice(NoticeKind.ROTATION_OVERDUE, grant, who, due_at=at))
         self._record(tx, grant, Act.ROTATION_OVERDUE, now, told=" ".join(dues))
         return replace(timer, step=OVERDUE, due_at=now + terms.disable_after)  # what follows then, policy says then
 
@@ -251,10 +251,8 @@ class Reminding:
     async def _tz(self, member: str) -> str:
         return await tz_of(member, self._directory)
 
-    def _notice(self, kind: NoticeKind, grant: Grant, recipient: str) -> Notice:
-        return new_notice(
-            kind, grant.team, grant.request_id, recipient, clock=self._clock, random=self._random, waits=True
-        )
+    def _notice(self, kind: NoticeKind, grant: Grant, recipient: str, *, due_at: datetime) -> Notice:
+        return new_notice(kind, grant, recipient, due_at=due_at, random=self._random, waits=True)
 
     def _record(self, tx: Transaction, grant: Grant, act: Act, now: datetime, *, by: str = "", **detail: str) -> None:
         actor = by or Actor.system(grant.team).id

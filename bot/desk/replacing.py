@@ -134,17 +134,7 @@ class Replacing:
         self, tx: Transaction, question: Question, kind: NoticeKind, people: Iterable[str], dues: dict[str, datetime]
     ) -> None:
         for who in people:
-            tx.add(
-                new_notice(
-                    kind,
-                    question.request.team,
-                    question.request.id,
-                    who,
-                    clock=lambda who=who: dues[who],  # type: ignore[misc]  # bound for each
-                    random=self._random,
-                    waits=True,
-                )
-            )
+            tx.add(new_notice(kind, question.request, who, due_at=dues[who], random=self._random, waits=True))
 
     def _record(self, tx: Transaction, question: Question, act: Act, **detail: str) -> None:
         request = question.request

@@ -225,7 +225,7 @@ class Requests:
         return story
 
     def _notice(self, kind: NoticeKind, request: AccessRequest, recipient: str) -> Notice:
-        return new_notice(kind, request.team, request.id, recipient, clock=self._clock, random=self._random)
+        return new_notice(kind, request, recipient, due_at=self._clock(), random=self._random)
 
 
 def may_extend(tx: Transaction, team: str, grant_id: str) -> None:

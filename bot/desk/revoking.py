@@ -174,9 +174,7 @@ class Revoking:
             raise NotThere("There is no such key here.")
         tx.redraw(grant.team, grant.request_id, now)
         for who in people:
-            tx.add(
-                new_notice(NoticeKind.STUCK, key.team, grant.request_id, who, clock=self._clock, random=self._random)
-            )
+            tx.add(new_notice(NoticeKind.STUCK, grant, who, due_at=self._clock(), random=self._random))
         tx.record(
             team=key.team,
             at=now,
@@ -205,9 +203,7 @@ class Revoking:
         notices = tx.notices(key.team, grant.request_id) if more else ()
         told = {one.recipient for one in notices if one.kind is NoticeKind.BY_HAND}
         for who in (one for one in people if one not in told):
-            tx.add(
-                new_notice(NoticeKind.BY_HAND, key.team, grant.request_id, who, clock=self._clock, random=self._random)
-            )
+            tx.add(new_notice(NoticeKind.BY_HAND, grant, who, due_at=self._clock(), random=self._random))
         tx.record(
             team=key.team,
             at=now,

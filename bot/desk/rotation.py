@@ -15,6 +15,7 @@ from bot.desk.bell import Bell
 from bot.desk.door import Door
 from bot.desk.errors import AlreadyDelivered, NotAllowed, Superseded, present
 from bot.desk.keys import (
+    begin_delivery,
     budget_used_up,
     deliver_next,
     may_follow,
@@ -109,18 +110,9 @@ class Rotation:
             else:
                 heed(tx, actor, now, acknowledged=acknowledged)
                 key = deliver_next(tx, grant, now, self._random)
-            tx.redraw(grant.team, grant.request_id, now)
-            tx.record(
-                team=actor.team,
-                at=now,
-                actor=actor.id,
-                act=Act.ROTATION_STARTED,
-                subject=grant.id,
-                key=key.id,
-                marker=key.marker,
-                follows=grant.key_id,
+            return begin_delivery(
+                tx, grant, key, now, by=actor.id, recorded_as=Act.ROTATION_STARTED, follows=grant.key_id
             )
-            return key
 
         key = await self._store.write(act)
         self._bell.ring()
@@ -208,17 +200,7 @@ class Rotation:
         tx.move(grant, next_key_id=None, lapses_at=None)
         tx.let_go(grant.team, grant.request_id, [NoticeKind.NOT_ROTATED])
         tx.redraw(grant.team, grant.request_id, now)
-        tx.add(
-            new_notice(
-                NoticeKind.NOT_ROTATED,
-                grant.team,
-                grant.request_id,
-                grant.holder,
-                clock=lambda: told_at,
-                random=self._random,
-                waits=True,
-            )
-        )
+        tx.add(new_notice(NoticeKind.NOT_ROTATED, grant, grant.holder, due_at=told_at, random=self._random, waits=True))
         tx.record(
             team=grant.team,
             at=now,
@@ -364,7 +346,7 @@ class Rotation:
         return parse_duration(self._policy.file.pick_up_within)
 
     def _notify(self, tx: Transaction, kind: NoticeKind, grant: Grant, recipient: str) -> None:
-        tx.add(new_notice(kind, grant.team, grant.request_id, recipient, clock=self._clock, random=self._random))
+        tx.add(new_notice(kind, grant, recipient, due_at=self._clock(), random=self._random))
 
     async def _grant(self, team: str, grant_id: str) -> Grant:
         return present(await self._store.read(lambda tx: tx.grant(team, grant_id)))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from bot.desk.approvers import Approvers
 from bot.desk.door import unwelcome
@@ -23,7 +24,7 @@ from bot.desk.model import (
 from bot.desk.offer import Ability, Environment
 from bot.desk.overview import Overview
 from bot.desk.policy import Idle, Overdue
-from bot.desk.ports import Clock, Directory, Provider, Random, Store, Transaction
+from bot.desk.ports import Directory, Provider, Random, Store, Transaction
 from bot.desk.providers import Providers, mints
 from bot.desk.retrying import STUCK_AFTER
 from bot.desk.states import GrantState, KeyState, RequestState
@@ -187,23 +188,22 @@ def came_of(tx: Transaction, grant: Grant) -> tuple[AccessRequest | None, Decisi
 
 def new_notice(
     kind: NoticeKind,
-    team: str,
-    request_id: str,
+    of: AccessRequest | Grant,
     recipient: str,
     *,
-    clock: Clock,
+    due_at: datetime,
     random: Random,
     waits: bool = False,
 ) -> Notice:
-    """A notice that is due at once; one that `waits`, in its recipient's working hours."""
+    """A message about a request, or about the one that a grant came of; one that `waits`, in its recipient's working hours."""
     return Notice(
-        team=team,
+        team=of.team,
         id=new_id("n", random),
         kind=kind,
-        about=request_id,
+        about=of.id if isinstance(of, AccessRequest) else of.request_id,
         recipient=recipient,
         wanted=1,
         shown=0,
-        due_at=clock(),
+        due_at=due_at,
         waits=waits,
     )

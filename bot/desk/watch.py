@@ -272,16 +272,7 @@ class Watch:
         self._grants.break_off(tx, key, now, certain=False, because="the pick-up did not come to its end")
         grant = tx.grant(key.team, key.grant_id)
         if grant is not None and grant.state in (GrantState.READY, GrantState.ACTIVE):
-            tx.add(
-                new_notice(
-                    NoticeKind.UNFINISHED,
-                    grant.team,
-                    grant.request_id,
-                    grant.holder,
-                    clock=self._clock,
-                    random=self._random,
-                )
-            )
+            tx.add(new_notice(NoticeKind.UNFINISHED, grant, grant.holder, due_at=self._clock(), random=self._random))
 
     def _take_back(self, link: Link, tx: Transaction) -> None:
         unread = link.state is LinkState.OPEN

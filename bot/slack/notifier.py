@@ -21,9 +21,8 @@ class SlackNotifier:
         self._client = client
         self._team = team
         self._digests = DigestPost(client=client)
-        self._direct: dict[
-            str, str
-        ] = {}  # the conversation with each member: Slack opens the same one, however often it is asked
+        # The conversation with each member: Slack opens the same one, however often it is asked.
+        self._direct: dict[str, str] = {}
 
     async def show(self, notice: Notice, story: Story) -> tuple[str, str]:
         """Posts the notice, or brings the posted one up to date; returns where it stands."""

@@ -350,7 +350,7 @@ async def test_a_burst_of_messages_to_one_person_draws_their_home_once(world: Wo
 
     def to_ben(tx: Transaction) -> None:
         for _ in range(8):
-            tx.add(new_notice(NoticeKind.OUTCOME, TEAM, request.id, BEN.id, clock=world.clock, random=os.urandom))
+            tx.add(new_notice(NoticeKind.OUTCOME, request, BEN.id, due_at=world.clock(), random=os.urandom))
 
     await world.store.write(to_ben)
     running = asyncio.create_task(world.watch.run())

@@ -1,7 +1,7 @@
 """Text for Slack: what people wrote made safe to show, and times, spans and money in words."""
 
 import unicodedata
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 ELLIPSIS = "…"
 JOINERS = "\u200c\u200d"  # scripts and emoji need them; every other invisible character can only mislead
@@ -61,8 +61,14 @@ def mention(member: str) -> str:
 
 def when(at: datetime) -> str:
     """A moment, shown by Slack in each reader's own time zone."""
-    fallback = at.astimezone(UTC).strftime("%d %b %Y, %H:%M UTC")
+    utc = at.astimezone(UTC)
+    fallback = f"{day(utc)}, {utc:%H:%M} UTC"
     return f"<!date^{int(at.timestamp())}^{{date_short_pretty}} at {{time}}|{fallback}>"
+
+
+def day(on: date) -> str:
+    """ "5 Mar 2027" """
+    return f"{on.day} {on:%b %Y}"
 
 
 def span(duration: timedelta) -> str:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from bot.desk.findings import Unusual
 from bot.desk.model import Answer, DeskState, Home, NoticeKind, Story
 from bot.desk.states import GrantState, KeyState
 from bot.slack import views
@@ -42,6 +43,16 @@ def test_each_way_is_a_sentence_with_numbers() -> None:
     assert "Unusual use of <@U0BEN>'s key to search-prod at OpenAI" in theirs
     assert "by the holder's clock" in theirs
     assert "If you know of this, say so." in theirs
+
+
+def test_what_costs_next_to_nothing_is_a_range_too() -> None:
+    """Not "under $0.01 to $0.01"."""
+    story = stories.suspected()
+    assert story.incident
+    spend = next(one for one in story.incident.findings if one.kind is Unusual.SPEND)
+    for low, high, usual in ((200, 9_000, "up to $0.01"), (200, 900, "under $0.01"), (7_000, 24_000, "$0.01 to $0.02")):
+        incident = replace(story.incident, findings=(replace(spend, low=low, high=high),))
+        assert f"on workdays it spends {usual}." in plain(replace(story, incident=incident))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -153,7 +153,7 @@ def test_an_admin_reads_how_the_sweeps_go() -> None:
     plain = "\n".join(texts(seen["blocks"]))
     at = "<!date^"
     assert f"*retire*: {at}" in plain
-    assert "in 12 ms; 1,432 done today, the longest in 2.5 s" in plain
+    assert "in 12 ms; 1,432 handled today, the longest in 2.5 s" in plain
     assert f":warning: *probe*: {at}" in plain
     assert plain.count("is a desk running?") == 1
     assert "failed 3 times today, last " in plain

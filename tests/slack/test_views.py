@@ -3,7 +3,7 @@
 import json
 import re
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from bot.desk.offer import Ability, Permission, Probe, Project
 from bot.desk.policy import Rule
 from bot.desk.states import GrantState, KeyState
 from bot.slack import views
+from bot.slack.text import day, when
 from bot.slack.views import standing
 from tests.slack import stories
 from tests.slack.limits import fits_message, fits_view
@@ -533,3 +534,84 @@ def test_who_approved_hears_what_follows_of_a_key_that_is_overdue() -> None:
     paused = replace(off, key=replace(off.key, paused_by="U0CARA"))
     assert "It is switched off." in said(paused)
     assert "goes on" not in said(paused)
+
+
+def said(message: Any) -> str:
+    """All that is read of a message."""
+    return "\n".join([message["text"], *texts(message["blocks"])])
+
+
+def test_who_left_is_told_so_and_not_to_ask_anew() -> None:
+    """They may ask for nothing; their approver reads the same of them."""
+    story = stories.granted(GrantState.ENDED, by="system", because=Cause.LEFT)
+    theirs = said(views.notice(NoticeKind.ENDED, story))
+    assert "You were no full member of this workspace any more" in theirs
+    assert "/apikey request" not in theirs
+    assert "Its holder is no full member" in said(views.notice(NoticeKind.APPROVAL, story))
+
+
+def test_a_key_that_expired_while_its_extension_waits_sends_nobody_to_ask_again() -> None:
+    """They asked already: what comes of that is said, and who is next."""
+
+    def ended(to: GrantState | None) -> str:
+        story = stories.extended(to=to)
+        over = stories.granted(GrantState.ENDED, by="system", because=Cause.EXPIRED).grant
+        return said(views.notice(NoticeKind.ENDED, replace(story, grant=over)))
+
+    for to, word in (
+        (None, "an approver decides still"),
+        (GrantState.READY, "The key that follows it is approved"),
+        (GrantState.ACTIVE, "You have the key that follows it"),
+    ):
+        assert word in ended(to)
+        assert "/apikey request" not in ended(to)
+    assert "Need another? `/apikey request`." in ended(GrantState.ENDED)
+
+
+def test_a_key_that_nobody_brought_in_time_is_still_wanted() -> None:
+    """Its depositors read that it lapsed, where it did; else that it is wanted no more."""
+
+    def card(because: Cause) -> str:
+        story = stories.brought(KeyState.VOID)
+        assert story.grant
+        over = replace(story.grant, state=GrantState.ENDED, ended_because=because)
+        return said(views.notice(NoticeKind.DEPOSIT, replace(story, grant=over)))
+
+    assert "Not brought in time: a key to search-prod" in card(Cause.NOT_BROUGHT)
+    assert "wanted" not in card(Cause.NOT_BROUGHT)
+    assert "Not wanted any more: a key to search-prod" in card(Cause.REVOKED)
+    for because in (Cause.NOT_BROUGHT, Cause.REVOKED):
+        assert "If you made a key already, delete it at OpenAI." in card(because)
+
+
+def test_a_link_to_a_key_that_follows_one_says_so() -> None:
+    """Not to be taken for the key that its holder has, which works on if it is not opened."""
+    first = stories.handed_over()
+    follows = replace(first, grant=replace(first.grant, state=GrantState.ACTIVE))
+    assert "*Your key to search-prod at OpenAI is ready*" in said(views.handover(first))
+    new = said(views.handover(follows))
+    assert "*Your new key to search-prod at OpenAI is ready*" in new
+    assert "the key that you have works on" in new
+
+
+def test_who_approved_reads_of_a_key_that_was_revoked_at_once() -> None:
+    """That there was one: "no key exists yet" would hide it."""
+    story = stories.granted(GrantState.READY)
+    assert story.grant
+    at_once = replace(story, grant=replace(story.grant, held_since=stories.NOW))
+    assert "*The key was revoked at once.* Another is made when <@U0BEN> picks it up." in said(
+        views.notice(NoticeKind.APPROVAL, at_once)
+    )
+
+
+def test_a_request_to_extend_is_one_wherever_it_is_decided() -> None:
+    """On Home, in the digest, and in the form that says no."""
+    story = stories.extending()
+    for view in (views.home(Home("U0ANA", queue=(story,))), views.deny_form(story)):
+        assert "asks to extend a key to search-prod at OpenAI" in "\n".join(texts(view["blocks"]))
+
+
+def test_a_day_has_no_zero_in_front() -> None:
+    """As people write it."""
+    assert "|5 Mar 2027, 09:05 UTC>" in when(datetime(2027, 3, 5, 9, 5, tzinfo=UTC))
+    assert day(date(2027, 3, 5)) == "5 Mar 2027"

@@ -16,7 +16,7 @@ def deposit_card(story: Story) -> Message:
     who, what = mention(request.requester), standing.key_to(draft)
     key = story.under_way
     if key is None or key.state is not KeyState.AWAITED or not story.deposit_url:
-        text = f"{_over(key)}: {what} for {who}"
+        text = f"{_over(key, late=_late(story))}: {what} for {who}"
         return {"text": f"{text}.", "blocks": [section(f"*{text}*\n{_became(story)}")]}
     title = f"Make {what} for {who}, and bring it here"
     return {
@@ -34,14 +34,19 @@ def deposit_card(story: Story) -> Message:
     }
 
 
-def _over(key: Key | None) -> str:
+def _over(key: Key | None, *, late: bool) -> str:
     match key.state if key else KeyState.VOID:
         case KeyState.VOID:
-            return "Not wanted any more"
+            return "Not brought in time" if late else "Not wanted any more"
         case KeyState.DEPOSITED | KeyState.SEALED:
             return "Handed in"
         case _:  # the holder has it; or the one before it, as a rotation lapsed
             return "Nothing more to bring"
+
+
+def _late(story: Story) -> bool:
+    """Whether it lapsed, as nobody brought it."""
+    return story.grant is not None and story.grant.ended_because is Cause.NOT_BROUGHT
 
 
 def not_brought(story: Story) -> Message:
@@ -87,10 +92,8 @@ def _became(story: Story) -> str:
         case KeyState.LIVE:
             return f"The key is with {holder}."
         case KeyState.VOID:
-            return (
-                "It is not wanted any more, and nobody brought it. If you made a key already, delete it "
-                f"at {standing.at(story.request.draft)}."
-            )
+            then = "They can ask anew." if _late(story) else "Nobody brought it."
+            return f"{then} If you made a key already, delete it at {standing.at(story.request.draft)}."
         case _:
             return standing.progress(story)
 

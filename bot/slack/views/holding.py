@@ -1,8 +1,8 @@
 """What is read of a key whose time is almost over, that nothing uses, or whose holder left; and the form that asks for one that follows it."""
 
 from bot.desk.model import Story
-from bot.desk.states import GrantState
-from bot.slack.text import mention, span, when
+from bot.desk.states import GrantState, RequestState
+from bot.slack.text import day, mention, span, when
 from bot.slack.views import standing
 from bot.slack.views.kit import Message, View, actions, button, entry, modal, plain_text, section, small
 from bot.slack.views.request_form import DURATION, REASON
@@ -39,6 +39,19 @@ def expiring(story: Story) -> Message:
     }
 
 
+def succeeded(story: Story) -> str:
+    """How far the key is that its holder asked for to follow one that is over; empty where they did not, or it is over, too."""
+    if story.extension is None or story.grant is None or story.extension.requester != story.grant.holder:
+        return ""
+    if story.extension.state is RequestState.PENDING:
+        return "You asked to extend it, and an approver decides still: a new key then follows it."
+    if story.successor is None or not standing.alive(story.successor):
+        return ""
+    if story.successor.state is GrantState.ACTIVE:
+        return "You have the key that follows it: use that one."
+    return "The key that follows it is approved, and is to be picked up."
+
+
 def idle(story: Story) -> Message:
     """To the holder: nothing uses the key. Keep it, or give it back?"""
     draft, grant = story.request.draft, story.grant
@@ -48,7 +61,7 @@ def idle(story: Story) -> Message:
         return {"text": f"{what}.", "blocks": [section(f"*{what}*\n{standing.standing(story)}")]}
     what = f"Is your {named} still needed?"
     then = "No answer within 7 days, and it is revoked." if story.idle_revokes else ""
-    used = f"It was last used on {story.spending.last_day:%d %b %Y}" if story.spending else "It was never used"
+    used = f"It was last used on {day(story.spending.last_day)}" if story.spending else "It was never used"
     return {
         "text": f"{what} {used}. Keep it, or give it back?",
         "blocks": [
@@ -111,7 +124,7 @@ def extend_form(story: Story) -> View:
                 DURATION,
                 "For how long?",
                 {"type": "plain_text_input", "initial_value": span(draft.duration)},
-                hint="Counts from pick-up of the new key. 12 hours, 7 days, 4 weeks.",
+                hint="Like 12h, 7d or 4w, counted from pick-up of the new key.",
             ),
             entry(
                 REASON,

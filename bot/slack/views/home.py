@@ -85,7 +85,7 @@ def to_decide(story: Story) -> list[Block]:
     request = story.request
     return [
         section(
-            f"*{mention(request.requester)} asks for {standing.key_to(request.draft)}*\n"
+            f"*{mention(request.requester)} asks {standing.wants(story)} {standing.key_to(request.draft)}*\n"
             f"{standing.terms(request.draft)} · asked {when(request.created_at)}\n"
             f"{quoted(request.draft.reason, standing.REASON_IN_LIST, lines=5)}"
         ),

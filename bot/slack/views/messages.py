@@ -6,7 +6,7 @@ from bot.desk.states import GrantState, KeyState, RequestState
 from bot.slack.text import mention, name, quoted, span, when
 from bot.slack.views import standing
 from bot.slack.views.deposits import by_hand_card, deposit_card, deposited, not_brought, stuck_card
-from bot.slack.views.holding import expiring, idle, orphaned
+from bot.slack.views.holding import expiring, idle, orphaned, succeeded
 from bot.slack.views.kit import Block, Message, actions, button, section, small
 from bot.slack.views.rotation import due, not_rotated, overdue, rotated, rotated_at_once
 from bot.slack.views.unusual import suspected, unusual
@@ -172,12 +172,14 @@ def ended(story: Story) -> Message:
     """To the holder: the grant is over."""
     draft, grant = story.request.draft, story.grant
     what = f"Your {standing.key_named(draft)} is over"
-    again = "Need another? `/apikey request`."
+    again = succeeded(story) or "Need another? `/apikey request`."
     if grant and grant.ended_because in (Cause.NOT_PICKED_UP, Cause.NOT_BROUGHT):
         again = "Do you still need it? `/apikey request` asks anew; an approver decides again."
+    if grant and grant.ended_because is Cause.LEFT:
+        again = ""  # they may ask for nothing
     return {
         "text": f"{what}. {standing.standing(story) if grant else ''}".strip(),
-        "blocks": [section(f"*{what}*\n{standing.standing(story)}"), small(again)],
+        "blocks": [section(f"*{what}*\n{standing.standing(story)}"), *([small(again)] if again else [])],
     }
 
 
@@ -223,7 +225,7 @@ def _unanswered(story: Story, what: str, then: str) -> Message:
 
 def handover(handover: Handover) -> Message:
     """The private answer to a pick-up. The URL is on the button alone, so that nothing quotes or unfurls it."""
-    text = f"Your {standing.key_named(handover.grant.draft)} is ready. Its link works once."
+    text = f"Your {_new(handover)}{standing.key_named(handover.grant.draft)} is ready. Its link works once."
     return {
         "text": text,
         "blocks": handover_blocks(handover, "Only you see this message; it is gone when Slack reloads."),
@@ -232,14 +234,20 @@ def handover(handover: Handover) -> Message:
 
 def handover_blocks(handover: Handover, fleeting: str) -> list[Block]:
     """What a pick-up hands over, for a message or a dialog; `fleeting` says how long it stays."""
+    then = "the key that you have works on" if _new(handover) else "you can pick up again"
     return [
-        section(f"*Your {standing.key_named(handover.grant.draft)} is ready*"),
+        section(f"*Your {_new(handover)}{standing.key_named(handover.grant.draft)} is ready*"),
         actions(button("Open the key", standing.OPEN_KEY, style="primary", url=handover.url)),
         small(
             f"The link works once, for you alone, until {when(handover.expires_at)}. Not opened by then, it is closed, and "
-            f"you can pick up again. {fleeting}"
+            f"{then}. {fleeting}"
         ),
     ]
+
+
+def _new(handover: Handover) -> str:
+    """Whether the key is to take the place of one that its holder has."""
+    return "new " if handover.grant.state is GrantState.ACTIVE else ""
 
 
 def late(story: Story) -> str:
@@ -344,7 +352,7 @@ def _told(story: Story, what: str, then: str) -> Message:
             actions(*standing.buttons(story)),
         ]
     else:
-        blocks.append(small(f"Now: {standing.standing(story)}"))
+        blocks.append(small(standing.standing(story)))
     return {"text": f"{what}. {then}" + (" Pick up again when you are ready." if ready else ""), "blocks": blocks}
 
 

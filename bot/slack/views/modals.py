@@ -31,7 +31,7 @@ def deny_form(story: Story) -> View:
         "Deny this request",
         [
             section(
-                f"*{mention(request.requester)} asks for {standing.key_to(request.draft)}*\n"
+                f"*{mention(request.requester)} asks {standing.wants(story)} {standing.key_to(request.draft)}*\n"
                 f"{standing.terms(request.draft)}\n{quoted(request.draft.reason, standing.REASON_IN_LIST, lines=5)}"
             ),
             entry(

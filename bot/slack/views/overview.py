@@ -62,7 +62,7 @@ def _round(what: str, one: Round) -> str:
 
 
 def _sweep(state: SweepState, *, late: bool) -> str:
-    told = f"*{state.name}*: {when(state.ran_at)}, in {_milliseconds(state.took)}; {state.items:,} done today"
+    told = f"*{state.name}*: {when(state.ran_at)}, in {_milliseconds(state.took)}; {state.items:,} handled today"
     if state.items:
         told += f", the longest in {_milliseconds(state.longest)}"
     if late:
@@ -77,7 +77,7 @@ def _sweep(state: SweepState, *, late: bool) -> str:
 
 def _milliseconds(took: timedelta) -> str:
     seconds = took.total_seconds()
-    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms" if seconds >= 0.001 else "under 1 ms"
 
 
 _SWEEPS = (

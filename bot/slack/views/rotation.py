@@ -3,7 +3,7 @@
 from bot.desk.keys import off_until_rotated
 from bot.desk.model import Key, Story
 from bot.desk.states import GrantState, KeyState
-from bot.slack.text import mention, when
+from bot.slack.text import day, mention, when
 from bot.slack.views import standing
 from bot.slack.views.holding import GIVE_BACK
 from bot.slack.views.kit import Message, View, actions, button, modal, section, small
@@ -85,7 +85,7 @@ def overdue(story: Story) -> Message:
         then = f"It {off} until they rotate it." if key and off_until_rotated(key) else f"It {off}."
     elif off_at:
         then = f"If it is not rotated, it is {_switched_off(story)} from {when(off_at)} on."
-    used = f" It was last used on {story.spending.last_day:%d %b %Y}." if story.spending else ""
+    used = f" It was last used on {day(story.spending.last_day)}." if story.spending else ""
     return {
         "text": f"{what}, by {when(grant.rotates_at)}.",
         "blocks": [
@@ -132,7 +132,7 @@ def rotated(story: Story) -> Message:
             ),
             actions(*standing.switched(story)),
         ]
-    blocks.append(small(f"Now: {standing.standing(story)}"))
+    blocks.append(small(standing.standing(story)))
     return {
         "text": f"{what}." + (" Put the new key wherever the old one is." if story.retiring else ""),
         "blocks": blocks,

@@ -147,9 +147,7 @@ def progress(story: Story) -> str:
         case GrantState.INVITED:
             return f"{holder} is invited to {name(grant.draft.project_name)} at {name(grant.draft.provider_name)}."
         case GrantState.READY:
-            if deposited(story):
-                return f"The key is here, sealed. It waits for {holder} to pick it up.{_lapses('Not picked up', grant)}"
-            return f"No key exists yet: it is made when {holder} picks it up.{_lapses('Not picked up', grant)}"
+            return f"{_waits(story, grant)}{_lapses('Not picked up', grant)}"
         case GrantState.ISSUING:
             return f"{holder} is picking it up: the key is being made."
         case GrantState.DELIVERING:
@@ -167,6 +165,16 @@ def progress(story: Story) -> str:
             return f"{_ended(grant)} {_ending(story, grant)}"
         case GrantState.ENDED:
             return f"{_ended(grant)} {_no_key_lives(story)}"
+
+
+def _waits(story: Story, grant: Grant) -> str:
+    """For what its holder is to come."""
+    holder = mention(grant.holder)
+    if deposited(story):
+        return f"The key is here, sealed. It waits for {holder} to pick it up."
+    if grant.held_since is not None:
+        return f"*The key was revoked at once.* Another is made when {holder} picks it up."
+    return f"No key exists yet: it is made when {holder} picks it up."
 
 
 def standing(story: Story) -> str:
@@ -502,7 +510,8 @@ def _ended(grant: Grant, *, you: bool = False) -> str:
     if grant.ended_because is Cause.EXPIRED:
         return f"Expired{at}."
     if grant.ended_because is Cause.LEFT:
-        return f"Its holder is no full member of this workspace any more; the desk took it back{at}."
+        who = "You were" if you else "Its holder is"
+        return f"{who} no full member of this workspace any more; the desk took it back{at}."
     if grant.ended_because is Cause.NOT_PICKED_UP:
         return f"Lapsed{at}: {'you' if you else mention(grant.holder)} did not pick it up in time."
     if grant.ended_because is Cause.NOT_BROUGHT:

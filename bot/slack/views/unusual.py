@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from bot.desk.findings import Finding, Like, Measure, Unusual
+from bot.desk.limits import MICROS_IN_A_CENT
 from bot.desk.model import Answer, Incident, Story
 from bot.desk.states import GrantState, KeyState
 from bot.slack.text import cost, mention, name, when
@@ -107,7 +108,11 @@ def _usually(one: Finding) -> str:
 
 def _range(one: Finding) -> str:
     low, high = (_number(one.measure, value) for value in (one.low, one.high))
-    return low if low == high else f"{low} to {high}"
+    if low == high:
+        return low
+    if one.measure is Measure.COST and 0 < one.low < MICROS_IN_A_CENT // 2:
+        return f"up to {high}"  # "under $0.01 to $0.02" is no range
+    return f"{low} to {high}"
 
 
 def _amount(measure: Measure, value: int) -> str:
@@ -126,7 +131,7 @@ def _follows(story: Story, incident: Incident, *, you: bool) -> str:
     """What became of it, or what there is to do."""
     grant, key = story.grant, story.key
     if grant is None or key is None or grant.state is not GrantState.ACTIVE:
-        return f"Over: {standing.progress(story)}"
+        return standing.standing(story) if you else standing.progress(story)
     by = mention(incident.answered_by or "system")
     off = {
         KeyState.DISABLING: " The key is being switched off.",

@@ -14,7 +14,7 @@ from bot.desk.ids import new_id
 from bot.desk.model import Actor, Cause, Grant, NoticeKind, Ruling, Story
 from bot.desk.states import GrantState, RequestState
 from bot.desk.waiting import SUCCEEDED_AFTER
-from bot.slack.views import standing
+from bot.slack.views import buttons
 from storage.store import SqlStore
 from tests.desk.world import ANA, BEN, CARA, DEV, MINUTE, NOON, POLICY, World
 
@@ -102,7 +102,7 @@ async def test_whoever_left_and_is_back_has_no_key_of_what_is_offered(world: Wor
     """Neither by Rotate nor by a new link of a rotation that was under way; no button of theirs is offered."""
     old = await orphaned(world)
     world.people.people[BEN.id] = replace(world.people.people[BEN.id], deleted=False)
-    assert standing.buttons(await world.stories.of(old.team, old.request_id)) == []
+    assert buttons.for_requester(await world.stories.of(old.team, old.request_id)) == []
     with pytest.raises(Superseded, match="for whoever takes it over"):
         await world.rotation.rotate(BEN, old.id, delivery="press")
     assert (await world.grant(old)).next_key_id is None

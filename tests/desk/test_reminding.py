@@ -18,7 +18,7 @@ from bot.desk.policy import Overdue, Rotating
 from bot.desk.ports import Transaction
 from bot.desk.reminding import later, plan
 from bot.desk.states import GrantState, KeyState
-from bot.slack.views import standing
+from bot.slack.views import buttons
 from storage.store import SqlStore
 from tests.desk.depositing import Depositing
 from tests.desk.metered import MeteredVendor
@@ -253,7 +253,7 @@ async def test_whoever_holds_a_key_that_is_off_for_its_budget_too_waits_for_the_
     world.clock.now += 2 * WEEK
     await world.sweep()
     assert (await world.key(key.id)).state is KeyState.DISABLED
-    assert standing.rotate(told(world)[-1]), "the card is drawn anew, with its button"
+    assert buttons.rotate(told(world)[-1]), "the card is drawn anew, with its button"
     await rotated(world, grant)
 
 
@@ -265,7 +265,7 @@ async def test_a_key_that_is_being_switched_off_for_its_rotation_can_be_rotated(
     await until(world, DUE + WEEK, grant)
     (key,) = await world.keys(grant)
     assert key.state is KeyState.DISABLING
-    assert standing.rotate(told(world)[-1])
+    assert buttons.rotate(told(world)[-1])
     await rotated(world, grant)
     await world.sweep()
     assert [(await world.key(one.id)).state for one in await world.keys(grant)] == [KeyState.REVOKED, KeyState.LIVE]

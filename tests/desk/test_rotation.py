@@ -25,7 +25,7 @@ from bot.desk.model import Actor, Cause, Grant, Handover, Key, NoticeKind, Scope
 from bot.desk.offer import AppliedLimit, Enforcer, LimitKind
 from bot.desk.states import GrantState, KeyState, LinkState
 from bot.desk.watch import STALLED_AFTER
-from bot.slack.views import standing
+from bot.slack.views import buttons
 from storage.store import SqlStore
 from tests.desk.depositing import Depositing
 from tests.desk.metered import MeteredVendor
@@ -306,10 +306,10 @@ async def test_few_old_keys_live_beside_the_new_one(world: World) -> None:
     before = dict(world.vendor.living)
     with pytest.raises(Superseded, match="3 old keys of this grant still work"):
         await rotated_to(world, grant)
-    assert not standing.rotate(await world.stories.of(grant.team, grant.request_id))
+    assert not buttons.rotate(await world.stories.of(grant.team, grant.request_id))
     assert world.vendor.living == before
     await world.rotation.switched(BEN, grant.id)
-    assert standing.rotate(await world.stories.of(grant.team, grant.request_id))
+    assert buttons.rotate(await world.stories.of(grant.team, grant.request_id))
     await rotated(world, grant)
 
 

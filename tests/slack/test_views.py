@@ -15,7 +15,7 @@ from bot.desk.policy import Rule
 from bot.desk.states import GrantState, KeyState
 from bot.slack import views
 from bot.slack.text import day, when
-from bot.slack.views import standing
+from bot.slack.views.buttons import for_requester
 from tests.slack import stories
 from tests.slack.limits import fits_message, fits_view
 
@@ -259,7 +259,7 @@ def test_a_card_tells_once_what_is_asked_for() -> None:
 def test_what_takes_a_healthy_key_is_plain_until_it_asks() -> None:
     """Red draws the eye to where something is wrong; the question before it happens is red."""
     for story in (stories.granted(GrantState.ACTIVE), stories.granted(GrantState.READY)):
-        [button] = [one for one in standing.buttons(story) if one["action_id"] == "revoke"]
+        [button] = [one for one in for_requester(story) if one["action_id"] == "revoke"]
         assert "style" not in button
         assert button["confirm"]["style"] == "danger"
 

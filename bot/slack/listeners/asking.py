@@ -13,8 +13,8 @@ from bot.slack.answers import Place
 from bot.slack.listeners.listener import Body, Command, Listener, value
 from bot.slack.listeners.switchboard import Switchboard
 from bot.slack.sentences import sentence
+from bot.slack.views.buttons import ASK, CANCEL
 from bot.slack.views.request_form import MODELS, PERMISSION, PROJECT, PROVIDER, REQUEST_FORM, WISH
-from bot.slack.views.standing import ASK, CANCEL
 
 log = logging.getLogger(__package__)  # one name for all rooms, as operators know it
 

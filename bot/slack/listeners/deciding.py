@@ -9,8 +9,8 @@ from bot.slack import forms, views
 from bot.slack.answers import Place
 from bot.slack.listeners.listener import Body, Command, Listener, value
 from bot.slack.listeners.switchboard import Switchboard
+from bot.slack.views.buttons import APPROVE, DENY
 from bot.slack.views.modals import DENY_FORM
-from bot.slack.views.standing import APPROVE, DENY
 
 
 class Deciding(Listener):

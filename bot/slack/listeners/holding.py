@@ -6,8 +6,8 @@ from bot.slack import forms, views
 from bot.slack.answers import Place
 from bot.slack.listeners.listener import Body, Command, Listener, value
 from bot.slack.listeners.switchboard import Switchboard
+from bot.slack.views.buttons import EXTEND, KEEP, ROTATE_LATER
 from bot.slack.views.holding import EXTEND_FORM
-from bot.slack.views.standing import EXTEND, KEEP, ROTATE_LATER
 
 
 class Holding(Listener):

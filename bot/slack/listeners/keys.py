@@ -11,8 +11,7 @@ from bot.slack import views
 from bot.slack.answers import Place
 from bot.slack.listeners.listener import Body, Command, Listener, reply, value
 from bot.slack.listeners.switchboard import Switchboard
-from bot.slack.views.modals import LESSON, ROTATES
-from bot.slack.views.standing import (
+from bot.slack.views.buttons import (
     OPEN_DEPOSIT,
     OPEN_KEY,
     PICK_UP,
@@ -23,6 +22,7 @@ from bot.slack.views.standing import (
     SWITCHED,
     alive,
 )
+from bot.slack.views.modals import LESSON, ROTATES
 from bot.slack.views.unusual import PAUSE, THAT_WAS_ME
 
 Begin = Callable[..., Awaitable[Key]]

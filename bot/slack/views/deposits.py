@@ -3,7 +3,7 @@
 from bot.desk.model import Cause, Key, Story
 from bot.desk.states import KeyState
 from bot.slack.text import escaped, mention, name, quoted, span, when
-from bot.slack.views import standing
+from bot.slack.views import buttons, drafts, standing
 from bot.slack.views.kit import Block, Message, actions, button, plain_text, section, small
 
 KEYS_SHOWN = 5  # of one grant; more than one is rare
@@ -13,7 +13,7 @@ STEPS = 2000  # characters of a provider's instructions; escapes make them longe
 def deposit_card(story: Story) -> Message:
     """To depositors: what to make, step by step, and where to bring it; or what became of it."""
     request, draft = story.request, story.request.draft
-    who, what = mention(request.requester), standing.key_to(draft)
+    who, what = mention(request.requester), drafts.key_to(draft)
     key = story.under_way
     if key is None or key.state is not KeyState.AWAITED or not story.deposit_url:
         text = f"{_over(key, late=_late(story))}: {what} for {who}"
@@ -25,7 +25,7 @@ def deposit_card(story: Story) -> Message:
             section(f"*{title}*\n{standing.decided(story)}\n{quoted(draft.reason, standing.REASON_IN_LIST, lines=5)}"),
             section(_steps(story)),
             *_rotation(story),
-            actions(button("Bring the key", standing.OPEN_DEPOSIT, style="primary", url=story.deposit_url)),
+            actions(button("Bring the key", buttons.OPEN_DEPOSIT, style="primary", url=story.deposit_url)),
             small(
                 f"The page asks you to sign in with Slack and seals the key in your browser. Nobody but {who} is shown it, "
                 "once. Never paste it here, or anywhere else in Slack."
@@ -68,10 +68,10 @@ def _steps(story: Story) -> str:
     marker = story.under_way.marker if story.under_way else ""
     own = f"\n{quoted(making.steps, STEPS)}" if making and making.steps else ""
     page = f"\nKeys are made at {escaped(making.url, 300)}" if making and making.url else ""
-    where = "" if standing.elsewhere(draft) else f" in *{name(draft.project_name)}*"
-    can = "" if standing.elsewhere(draft) else f" that may do no more than *{standing.may_do(draft)}*"
+    where = "" if drafts.elsewhere(draft) else f" in *{name(draft.project_name)}*"
+    can = "" if drafts.elsewhere(draft) else f" that may do no more than *{drafts.may_do(draft)}*"
     return (
-        f"*1.* At *{standing.at(draft)}*, make a new key{where}{can}.{own}{page}\n"
+        f"*1.* At *{drafts.at(draft)}*, make a new key{where}{can}.{own}{page}\n"
         f"*2.* Name it `{name(marker, 80)}`, if names can be given there: by its name it is known, and found again when it is to be revoked.\n"
         f"*3.* It should live for {span(draft.duration)} from pick-up. If it can be made to expire, let it live some days longer.\n"
         "*4.* Copy it, press the button below, and paste it on that page. Keep no copy."
@@ -93,7 +93,7 @@ def _became(story: Story) -> str:
             return f"The key is with {holder}."
         case KeyState.VOID:
             then = "They can ask anew." if _late(story) else "Nobody brought it."
-            return f"{then} If you made a key already, delete it at {standing.at(story.request.draft)}."
+            return f"{then} If you made a key already, delete it at {drafts.at(story.request.draft)}."
         case _:
             return standing.progress(story)
 
@@ -101,12 +101,12 @@ def _became(story: Story) -> str:
 def deposited(story: Story) -> Message:
     """To the holder: somebody brought the key."""
     draft = story.request.draft
-    what = f"Your {'new ' if story.next_key else ''}{standing.key_named(draft)} is here"
-    offered = standing.buttons(story)
+    what = f"Your {'new ' if story.next_key else ''}{drafts.key_named(draft)} is here"
+    offered = buttons.for_requester(story)
     return {
-        "text": f"{what}." + (" Pick it up when you are ready." if standing.may_pick_up(story) else ""),
+        "text": f"{what}." + (" Pick it up when you are ready." if buttons.may_pick_up(story) else ""),
         "blocks": [
-            section(f"*{what}*\n{standing.terms(draft)}\n{standing.standing(story)}"),
+            section(f"*{what}*\n{drafts.terms(draft)}\n{standing.standing(story)}"),
             *_rotation(story),
             *([actions(*offered)] if offered else []),
         ],
@@ -117,15 +117,15 @@ def by_hand_card(story: Story) -> Message:
     """To depositors: a key that only a person can revoke, until one says that they did."""
     draft, grant = story.request.draft, story.grant
     keys = [one for one in (*story.others, *([story.key] if story.key else [])) if one.state is KeyState.BY_HAND]
-    what, who = standing.key_to(draft), mention(story.request.requester)
+    what, who = drafts.key_to(draft), mention(story.request.requester)
     if not keys:
         text = f"Revoked: {what} of {who}"
         return {"text": f"{text}.", "blocks": [section(f"*{text}*\n{standing.progress(story)}")]}
     why = "Its time is over" if grant and grant.ended_because is Cause.EXPIRED else "It was taken back"
-    if grant and standing.alive(grant):
+    if grant and buttons.alive(grant):
         why = "Another key took its place"
     title = f"Please revoke by hand: {what} of {who}"
-    blocks = [section(f"*{title}*\n{why}. The desk cannot reach it: delete it at *{standing.at(draft)}*.")]
+    blocks = [section(f"*{title}*\n{why}. The desk cannot reach it: delete it at *{drafts.at(draft)}*.")]
     for key in keys[:KEYS_SHOWN]:
         bears = f"It should bear the name `{name(key.marker, 80)}`.{_print(key)}"
         blocks += [section(f"*It still works.* {bears}"), actions(_i_revoked(key))]
@@ -136,18 +136,18 @@ def by_hand_card(story: Story) -> Message:
 def stuck_card(story: Story) -> Message:
     """To whoever can see to it: a key that keeps failing to be revoked, until it is gone or one says that it is."""
     draft = story.request.draft
-    what, who = standing.key_to(draft), mention(story.request.requester)
+    what, who = drafts.key_to(draft), mention(story.request.requester)
     if not story.stuck:
         text = f"Revoked: {what} of {who}"
         return {"text": f"{text}.", "blocks": [section(f"*{text}*\n{standing.progress(story)}")]}
     title = f"Not revoked yet: {what} of {who}"
     keys = story.stuck[:KEYS_SHOWN]
-    blocks = [section(f"*{title}*\n{standing.at(draft)} has not confirmed that it is gone, again and again.")]
+    blocks = [section(f"*{title}*\n{drafts.at(draft)} has not confirmed that it is gone, again and again.")]
     for key in keys:
         blocks += [
             section(
-                f"*It may still work.* Revoke it by hand at *{standing.at(draft)}*"
-                f"{'' if standing.elsewhere(draft) else f', in *{name(draft.project_name)}*'}: it bears the name "
+                f"*It may still work.* Revoke it by hand at *{drafts.at(draft)}*"
+                f"{'' if drafts.elsewhere(draft) else f', in *{name(draft.project_name)}*'}: it bears the name "
                 f"`{name(key.marker, 80)}`.{_print(key)}"
             ),
             actions(_i_revoked(key)),
@@ -163,7 +163,7 @@ def _print(key: Key) -> str:
 def _i_revoked(key: Key) -> Block:
     return button(
         "I revoked it",
-        standing.REVOKED_BY_HAND,
+        buttons.REVOKED_BY_HAND,
         key.id,
         style="primary",
         confirm={
@@ -179,4 +179,4 @@ def _i_revoked(key: Key) -> Block:
 
 def confirmed(story: Story) -> str:
     """To whoever said that they revoked a key."""
-    return f"Thank you: {standing.key_to(story.request.draft)} of {mention(story.request.requester)} is revoked."
+    return f"Thank you: {drafts.key_to(story.request.draft)} of {mention(story.request.requester)} is revoked."

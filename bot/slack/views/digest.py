@@ -25,7 +25,7 @@ from bot.desk.week import (
 )
 from bot.slack.chart import Chart
 from bot.slack.text import cost, escaped, mention, money, name, when
-from bot.slack.views import standing
+from bot.slack.views import buttons, drafts
 from bot.slack.views.home import to_decide
 from bot.slack.views.kit import (
     Block,
@@ -128,17 +128,17 @@ def _holder(told: HolderWeek, days: Days, chart: Block | None) -> list[Block]:
     blocks.append(section("*Your keys*\n" + "\n".join(lines)))
     for story in told.ending:
         ends = f" It ends {when(story.grant.expires_at)}." if story.grant and story.grant.expires_at else ""
-        blocks += _asks(f"*Your {standing.key_named(story.request.draft)} ends this week.*{ends}", story)
+        blocks += _asks(f"*Your {drafts.key_named(story.request.draft)} ends this week.*{ends}", story)
     for story in told.rotating:
         by = f" by {when(story.grant.rotates_at)}" if story.grant and story.grant.rotates_at else ""
         late = story.grant and story.grant.rotates_at and story.grant.rotates_at.date() <= days.last
         due = f"should have been rotated{by}" if late else f"is to be rotated{by}"
-        blocks += _asks(f"*Your {standing.key_named(story.request.draft)} {due}.*", story)
+        blocks += _asks(f"*Your {drafts.key_named(story.request.draft)} {due}.*", story)
     for story in told.idle:
         why = "Nobody used it for two weeks or more. What is not needed is better given back: it cannot leak then."
-        blocks += _asks(f"*Your {standing.key_named(story.request.draft)} lies idle.* {why}", story)
+        blocks += _asks(f"*Your {drafts.key_named(story.request.draft)} lies idle.* {why}", story)
     for story in told.waiting:
-        blocks += _asks(f"*Your {standing.key_named(story.request.draft)} waits for you.*", story)
+        blocks += _asks(f"*Your {drafts.key_named(story.request.draft)} waits for you.*", story)
     blocks.append(section(f"Tip of the week: {_tip(told.advice)}"))
     return blocks
 
@@ -150,15 +150,15 @@ def _unseen(told: HolderWeek) -> bool:
 
 def _asks(text: str, story: Story) -> list[Block]:
     """Something that asks for an act, with what its holder can do now."""
-    offered = standing.buttons(story)
+    offered = buttons.for_requester(story)
     return [section(text), *([actions(*offered)] if offered else [])]
 
 
 def _key(one: KeyWeek, days: Days) -> str:
     draft = one.story.request.draft
-    title = standing.key_named(draft)
+    title = drafts.key_named(draft)
     print_ = f" `{name(one.story.key.fingerprint, 40)}`" if one.story.key and one.story.key.fingerprint else ""
-    over = "" if one.story.grant and standing.alive(one.story.grant) else " (over)"
+    over = "" if one.story.grant and buttons.alive(one.story.grant) else " (over)"
     return f"• {title[:1].upper()}{title[1:]}{print_}{over}: {_used(one, days)}"
 
 
@@ -174,7 +174,7 @@ def _used(one: KeyWeek, days: Days) -> str:
 
 
 def _tip(advice: Advice) -> str:
-    key = f"your {standing.key_named(advice.story.request.draft)}" if advice.story else "your key"
+    key = f"your {drafts.key_named(advice.story.request.draft)}" if advice.story else "your key"
     match advice.tip:
         case Tip.IDLE:
             return f"*Give back what you do not use.* Nobody uses {key}; a key that is dead cannot be stolen."

@@ -3,7 +3,7 @@
 from bot.desk.model import Story
 from bot.desk.states import GrantState, RequestState
 from bot.slack.text import day, mention, span, when
-from bot.slack.views import standing
+from bot.slack.views import buttons, drafts, standing
 from bot.slack.views.kit import Message, View, actions, button, entry, modal, plain_text, section, small
 from bot.slack.views.request_form import DURATION, REASON
 
@@ -16,7 +16,7 @@ GIVE_BACK = "Give it back"
 def expiring(story: Story) -> Message:
     """To the holder: when the key's time is over, and what they can do."""
     draft, grant = story.request.draft, story.grant
-    named = standing.key_named(draft)
+    named = drafts.key_named(draft)
     if grant is None or grant.state is not GrantState.ACTIVE or grant.expires_at is None:
         what = f"Your {named} was about to expire"
         return {"text": f"{what}.", "blocks": [section(f"*{what}*\n{standing.standing(story)}")]}
@@ -26,15 +26,15 @@ def expiring(story: Story) -> Message:
     )
     can = (
         "*Extend…* asks for a key that follows it; an approver decides. Not needed any more? Give it back now."
-        if standing.may_extend(story)
+        if buttons.may_extend(story)
         else ""
     )
     return {
         "text": f"{what}. {then}",
         "blocks": [
-            section(f"*{what}*\n{standing.terms(draft)}\n{then} {can}".rstrip()),
+            section(f"*{what}*\n{drafts.terms(draft)}\n{then} {can}".rstrip()),
             small(standing.standing(story)),
-            actions(*standing.extend(story), standing.revoke(story, GIVE_BACK)),
+            actions(*buttons.extend(story), buttons.revoke(story, GIVE_BACK)),
         ],
     }
 
@@ -45,7 +45,7 @@ def succeeded(story: Story) -> str:
         return ""
     if story.extension.state is RequestState.PENDING:
         return "You asked to extend it, and an approver decides still: a new key then follows it."
-    if story.successor is None or not standing.alive(story.successor):
+    if story.successor is None or not buttons.alive(story.successor):
         return ""
     if story.successor.state is GrantState.ACTIVE:
         return "You have the key that follows it: use that one."
@@ -55,7 +55,7 @@ def succeeded(story: Story) -> str:
 def idle(story: Story) -> Message:
     """To the holder: nothing uses the key. Keep it, or give it back?"""
     draft, grant = story.request.draft, story.grant
-    named = standing.key_named(draft)
+    named = drafts.key_named(draft)
     if grant is None or grant.state is not GrantState.ACTIVE or not story.asked_idle:
         what = f"Your {named} was not used for a while"
         return {"text": f"{what}.", "blocks": [section(f"*{what}*\n{standing.standing(story)}")]}
@@ -68,7 +68,7 @@ def idle(story: Story) -> Message:
             section(
                 f"*{what}*\n{used}, as far as it is reported. A key that nobody uses can only be stolen. {then}".rstrip()
             ),
-            actions(button("Keep it", standing.KEEP, grant.id, style="primary"), standing.revoke(story, GIVE_BACK)),
+            actions(button("Keep it", buttons.KEEP, grant.id, style="primary"), buttons.revoke(story, GIVE_BACK)),
             small(standing.standing(story)),
         ],
     }
@@ -78,11 +78,11 @@ def orphaned(story: Story) -> Message:
     """To who approved: the holder of a key left. Who takes it over?"""
     draft, grant = story.request.draft, story.grant
     whose = mention(story.request.requester)
-    named = standing.key_named(draft)
-    if grant is None or not standing.alive(grant) or grant.expires_at is None:
+    named = drafts.key_named(draft)
+    if grant is None or not buttons.alive(grant) or grant.expires_at is None:
         what = f"{whose} left; about their {named}"
         return {"text": f"{what}.", "blocks": [section(f"*{what}*\n{standing.progress(story)}")]}
-    asked = story.extension is not None and not standing.may_extend(story)
+    asked = story.extension is not None and not buttons.may_extend(story)
     what = f"{whose} left, and their {named} works on"
     can = (
         ""
@@ -95,9 +95,9 @@ def orphaned(story: Story) -> Message:
     return {
         "text": f"{what} until {when(grant.expires_at)}. Take it over, or revoke it?",
         "blocks": [
-            section(f"*{what}*\n{standing.terms(draft)}{can}"),
+            section(f"*{what}*\n{drafts.terms(draft)}{can}"),
             small(standing.progress(story)),
-            actions(*standing.extend(story), standing.revoke(story)),
+            actions(*buttons.extend(story), buttons.revoke(story)),
         ],
     }
 
@@ -108,15 +108,15 @@ def extend_form(story: Story) -> View:
     left = grant is not None and grant.left_at is not None
     ends = f" It {'ends' if left else 'expires'} {when(grant.expires_at)}." if grant and grant.expires_at else ""
     whose = (
-        f"The {standing.key_named(draft)} of {mention(story.request.requester)}"
+        f"The {drafts.key_named(draft)} of {mention(story.request.requester)}"
         if left
-        else f"Your {standing.key_named(draft)}"
+        else f"Your {drafts.key_named(draft)}"
     )
     return modal(
         "Take this key over" if left else "Extend this key",
         [
             section(
-                f"*{whose}*\n{standing.terms(draft)}.{ends}\n"
+                f"*{whose}*\n{drafts.terms(draft)}.{ends}\n"
                 "An approver decides. Then you pick up a new key that can do the same; once you have it, this one goes on "
                 "for a day at most."
             ),
@@ -142,4 +142,4 @@ def extend_form(story: Story) -> View:
 
 def kept(story: Story) -> str:
     """To whoever keeps a key."""
-    return f"Good: you keep your {standing.key_named(story.request.draft)}. You are not asked again for a month."
+    return f"Good: you keep your {drafts.key_named(story.request.draft)}. You are not asked again for a month."

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from bot.desk.model import Home, Story
 from bot.desk.states import RequestState
 from bot.slack.text import mention, quoted, when
-from bot.slack.views import standing
+from bot.slack.views import buttons, drafts, standing
 from bot.slack.views.kit import (
     MESSAGE_BLOCKS,
     VIEW_BLOCKS,
@@ -29,7 +29,7 @@ def home(home: Home) -> View:
     """The Home tab."""
     if home.unwelcome:
         return {"type": "home", "blocks": [header("Keydesk"), section(home.unwelcome)]}
-    ask = button("Request a key", standing.ASK, style="primary")
+    ask = button("Request a key", buttons.ASK, style="primary")
     blocks = [
         header("Keydesk"),
         section("API keys that expire, without a key ever being pasted into chat."),
@@ -59,7 +59,7 @@ def _mine(home: Home, *, room: int, ids: bool = False) -> list[Block]:
     current = [story for story in home.mine if _open(story)]
     over = [story for story in home.mine if not _open(story)][:EARLIER_SHOWN]
     title = header(
-        "Your keys and invitations" if any(standing.invited(one.request.draft) for one in home.mine) else "Your keys"
+        "Your keys and invitations" if any(drafts.invited(one.request.draft) for one in home.mine) else "Your keys"
     )
     if not home.mine:
         asks = "`/apikey request` asks" if ids else "The button above asks"
@@ -85,21 +85,21 @@ def to_decide(story: Story) -> list[Block]:
     request = story.request
     return [
         section(
-            f"*{mention(request.requester)} asks {standing.wants(story)} {standing.key_to(request.draft)}*\n"
-            f"{standing.terms(request.draft)} · asked {when(request.created_at)}\n"
+            f"*{mention(request.requester)} asks {standing.wants(story)} {drafts.key_to(request.draft)}*\n"
+            f"{drafts.terms(request.draft)} · asked {when(request.created_at)}\n"
             f"{quoted(request.draft.reason, standing.REASON_IN_LIST, lines=5)}"
         ),
         actions(
-            button("Approve", standing.APPROVE, request.id, style="primary"),
-            button("Deny…", standing.DENY, request.id),
+            button("Approve", buttons.APPROVE, request.id, style="primary"),
+            button("Deny…", buttons.DENY, request.id),
         ),
     ]
 
 
 def _current(story: Story, *, ids: bool) -> list[Block]:
     named = f" · `{story.grant.id}`" if ids and story.grant else ""
-    text = f"*{_title(story)}*\n{standing.terms(story.request.draft)}{named}\n{standing.standing(story)}"
-    offered = standing.buttons(story)
+    text = f"*{_title(story)}*\n{drafts.terms(story.request.draft)}{named}\n{standing.standing(story)}"
+    offered = buttons.for_requester(story)
     return [section(text), *([actions(*offered)] if offered else [])]
 
 
@@ -108,11 +108,11 @@ def _past(story: Story) -> Block:
 
 
 def _title(story: Story) -> str:
-    words = standing.key_named(story.request.draft)
+    words = drafts.key_named(story.request.draft)
     return words[:1].upper() + words[1:]
 
 
 def _open(story: Story) -> bool:
     if story.grant is None:
         return story.request.state is RequestState.PENDING
-    return standing.alive(story.grant)
+    return buttons.alive(story.grant)

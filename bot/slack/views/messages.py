@@ -4,7 +4,7 @@ from bot.desk.links import LINK_LIVES
 from bot.desk.model import Cause, Draft, Handover, NoticeKind, Ruling, Story
 from bot.desk.states import GrantState, KeyState, RequestState
 from bot.slack.text import mention, name, quoted, span, when
-from bot.slack.views import standing
+from bot.slack.views import buttons, drafts, standing
 from bot.slack.views.deposits import by_hand_card, deposit_card, deposited, not_brought, stuck_card
 from bot.slack.views.holding import expiring, idle, orphaned, succeeded
 from bot.slack.views.kit import Block, Message, actions, button, section, small
@@ -30,41 +30,41 @@ def reminder(story: Story) -> Message:
 def approval_card(story: Story) -> Message:
     """To approvers: who asks for what and why, what holds them to it, and the two buttons, or what was decided."""
     request, draft = story.request, story.request.draft
-    who, asked = mention(request.requester), standing.key_to(draft)
+    who, asked = mention(request.requester), drafts.key_to(draft)
     asks = f"asks {standing.wants(story)}"
     pending = request.state is RequestState.PENDING
     blocks = [
         section(f"*{who} {asks} {asked}*"),
-        section(standing.in_words(draft, story.grant)),
+        section(drafts.in_words(draft, story.grant)),
         section(f"*Why*\n{quoted(draft.reason, standing.REASON_ON_CARD)}"),
     ]
     if extends := standing.extends(story):
         blocks.append(section(extends))
-    if small_print := [*_project_id(draft), *(standing.limit(limit, draft) for limit in story.limits)]:
+    if small_print := [*_project_id(draft), *(drafts.limit(limit, draft) for limit in story.limits)]:
         blocks.append(small("\n".join(small_print)))
     if pending:
         blocks += [
             actions(
-                button("Approve", standing.APPROVE, request.id, style="primary"),
-                button("Deny…", standing.DENY, request.id),
+                button("Approve", buttons.APPROVE, request.id, style="primary"),
+                button("Deny…", buttons.DENY, request.id),
             ),
             small(f"One approver decides. {_until_then(story)} {standing.waits_until(story)}".rstrip()),
         ]
         return {
-            "text": f"{who} {asks} {asked}: {standing.terms(draft)}. Approve or deny?",
+            "text": f"{who} {asks} {asked}: {drafts.terms(draft)}. Approve or deny?",
             "blocks": blocks,
         }
     blocks.append(section(standing.decided(story)))
     if story.grant:
         blocks.append(small(standing.progress(story)))
-        if standing.alive(story.grant):
-            blocks.append(actions(*standing.switch_on(story), standing.revoke(story)))
+        if buttons.alive(story.grant):
+            blocks.append(actions(*buttons.switch_on(story), buttons.revoke(story)))
     return {"text": f"{_first_line(standing.decided(story))}: {asked} for {who}.", "blocks": blocks}
 
 
 def _project_id(draft: Draft) -> list[str]:
     """Projects may have the same name. One that is still to be made has no id, nor has what is no project."""
-    if draft.scope.new_project is not None or standing.elsewhere(draft):
+    if draft.scope.new_project is not None or drafts.elsewhere(draft):
         return []
     return [f"• *Project*: `{name(draft.scope.project, 80)}` at {name(draft.provider_name)}."]
 
@@ -72,9 +72,9 @@ def _project_id(draft: Draft) -> list[str]:
 def receipt(story: Story) -> Message:
     """To the requester: what was asked, and who moves next."""
     draft = story.request.draft
-    asked = standing.key_to(draft)
+    asked = drafts.key_to(draft)
     wanted = f"{standing.wants(story)} {asked}"
-    blocks = [section(f"*You asked {wanted}*\n{standing.terms(draft)}\n{_why(story)}")]
+    blocks = [section(f"*You asked {wanted}*\n{drafts.terms(draft)}\n{_why(story)}")]
     if extends := standing.extends(story):
         blocks.append(small(extends))
     match story.request.state:
@@ -84,7 +84,7 @@ def receipt(story: Story) -> Message:
                 f"*Waiting for an approver.* You hear here as soon as one decides. {_until_then(story, you=True)} "
                 f"{standing.waits_until(story)}"
             ).rstrip()
-            blocks += [section(next_step), actions(*standing.buttons(story))]
+            blocks += [section(next_step), actions(*buttons.for_requester(story))]
         case RequestState.CANCELLED:
             text = f"You cancelled your request for {asked}."
             blocks.append(small("You cancelled this request. `/apikey request` asks anew."))
@@ -104,21 +104,21 @@ def outcome(story: Story) -> Message:
     """To the requester: who decided, and what happens next; or that nobody did."""
     draft, decision = story.request.draft, story.decision
     if story.request.state is RequestState.LAPSED:
-        lapsed = f"Your request for {standing.key_to(draft)} lapsed: nobody decided in time"
+        lapsed = f"Your request for {drafts.key_to(draft)} lapsed: nobody decided in time"
         again = "Nothing was made. Do you still need it? `/apikey request` asks anew; tell an approver that it waits."
         return {"text": f"{lapsed}.", "blocks": [section(f"*{lapsed}*\n{_why(story)}"), section(again)]}
     by = mention(decision.approver) if decision else "An approver"
     if decision and decision.ruling is Ruling.DENY:
-        denied = f"{by} denied your request for {standing.key_to(draft)}"
+        denied = f"{by} denied your request for {drafts.key_to(draft)}"
         again = "Nothing was made. Change what they mention and ask again: `/apikey request`."
         why = quoted(decision.reason, standing.REASON_ON_CARD)
         return {"text": f"{denied}.", "blocks": [section(f"*{denied}*\n{why}"), section(again)]}
-    approved = f"{by} approved your {standing.key_named(draft)}"
+    approved = f"{by} approved your {drafts.key_named(draft)}"
     hint = " Pick it up when you are ready." if story.grant and story.grant.state is GrantState.READY else ""
     return {
         "text": f"{approved}.{hint}",
         "blocks": [
-            section(f"*{approved}*\n{standing.in_words(draft, story.grant)}"),
+            section(f"*{approved}*\n{drafts.in_words(draft, story.grant)}"),
             *([small(extends)] if (extends := standing.extends(story)) else []),
             *_now(story),
         ],
@@ -128,13 +128,13 @@ def outcome(story: Story) -> Message:
 def not_picked_up(story: Story) -> Message:
     """To the holder: a key was approved and waits for them."""
     draft, grant = story.request.draft, story.grant
-    waits = grant is not None and grant.lapses_at is not None and standing.may_pick_up(story)
+    waits = grant is not None and grant.lapses_at is not None and buttons.may_pick_up(story)
     new = "new " if story.next_key else ""
-    what = f"Your {new}{standing.key_named(draft)} {'still waits for you' if waits else 'waited for you'}"
+    what = f"Your {new}{drafts.key_named(draft)} {'still waits for you' if waits else 'waited for you'}"
     return {
         "text": f"{what}." + (" Pick it up, or give it back." if waits else ""),
         "blocks": [
-            section(f"*{what}*\n{standing.terms(draft)}"),
+            section(f"*{what}*\n{drafts.terms(draft)}"),
             *(_now(story) if waits else [section(standing.standing(story))]),
         ],
     }
@@ -171,7 +171,7 @@ def unfinished(story: Story) -> Message:
 def ended(story: Story) -> Message:
     """To the holder: the grant is over."""
     draft, grant = story.request.draft, story.grant
-    what = f"Your {standing.key_named(draft)} is over"
+    what = f"Your {drafts.key_named(draft)} is over"
     again = succeeded(story) or "Need another? `/apikey request`."
     if grant and grant.ended_because in (Cause.NOT_PICKED_UP, Cause.NOT_BROUGHT):
         again = "Do you still need it? `/apikey request` asks anew; an approver decides again."
@@ -185,7 +185,7 @@ def ended(story: Story) -> Message:
 
 def stranded(story: Story) -> Message:
     """To the requester: whoever was asked cannot answer any more, and nobody else may."""
-    asked = standing.key_to(story.request.draft)
+    asked = drafts.key_to(story.request.draft)
     return _unanswered(
         story,
         f"Nobody is left who could {_answer(story)}: {asked}",
@@ -196,7 +196,7 @@ def stranded(story: Story) -> Message:
 
 def nobody(story: Story) -> Message:
     """To an admin: the same."""
-    asked, who = standing.key_to(story.request.draft), mention(story.request.requester)
+    asked, who = drafts.key_to(story.request.draft), mention(story.request.requester)
     return _unanswered(
         story,
         f"Nobody is left who could {_answer(story)}: {asked} for {who}",
@@ -219,13 +219,13 @@ def _unanswered(story: Story, what: str, then: str) -> Message:
     )
     if waits:
         return {"text": f"{what}.", "blocks": [section(f"*{what}*\n{then}")]}
-    over = f"Answered meanwhile: {standing.key_to(story.request.draft)}"
+    over = f"Answered meanwhile: {drafts.key_to(story.request.draft)}"
     return {"text": f"{over}.", "blocks": [section(f"*{over}*"), small(standing.decided(story))]}
 
 
 def handover(handover: Handover) -> Message:
     """The private answer to a pick-up. The URL is on the button alone, so that nothing quotes or unfurls it."""
-    text = f"Your {_new(handover)}{standing.key_named(handover.grant.draft)} is ready. Its link works once."
+    text = f"Your {_new(handover)}{drafts.key_named(handover.grant.draft)} is ready. Its link works once."
     return {
         "text": text,
         "blocks": handover_blocks(handover, "Only you see this message; it is gone when Slack reloads."),
@@ -236,8 +236,8 @@ def handover_blocks(handover: Handover, fleeting: str) -> list[Block]:
     """What a pick-up hands over, for a message or a dialog; `fleeting` says how long it stays."""
     then = "the key that you have works on" if _new(handover) else "you can pick up again"
     return [
-        section(f"*Your {_new(handover)}{standing.key_named(handover.grant.draft)} is ready*"),
-        actions(button("Open the key", standing.OPEN_KEY, style="primary", url=handover.url)),
+        section(f"*Your {_new(handover)}{drafts.key_named(handover.grant.draft)} is ready*"),
+        actions(button("Open the key", buttons.OPEN_KEY, style="primary", url=handover.url)),
         small(
             f"The link works once, for you alone, until {when(handover.expires_at)}. Not opened by then, it is closed, and "
             f"{then}. {fleeting}"
@@ -253,7 +253,7 @@ def _new(handover: Handover) -> str:
 def late(story: Story) -> str:
     """To whoever pressed a moment too late: what became of it."""
     request, decision = story.request, story.decision
-    asked = standing.key_to(request.draft)
+    asked = drafts.key_to(request.draft)
     if request.state is RequestState.CANCELLED:
         return f"{mention(request.requester)} cancelled this request before. There is nothing left to decide."
     if request.state is RequestState.LEFT:
@@ -272,11 +272,11 @@ def late(story: Story) -> str:
 def revoked(story: Story) -> str:
     """To whoever revoked."""
     if story.grant is None or story.grant.state is GrantState.ENDED:
-        return f"Done: {standing.key_to(story.request.draft)} is over."
-    asked = standing.key_to(story.request.draft)
+        return f"Done: {drafts.key_to(story.request.draft)} is over."
+    asked = drafts.key_to(story.request.draft)
     if story.by_hand:
         return f"Done: a person is asked to revoke {asked} by hand. *It still works* until they say that they did."
-    if standing.invited(story.request.draft):
+    if drafts.invited(story.request.draft):
         return f"Done: {asked} is being withdrawn."
     return f"Done: {asked} is being revoked at {_provider(story)}, within seconds as a rule."
 
@@ -330,26 +330,26 @@ def unknown_command(word: str) -> Message:
 
 
 def _until_then(story: Story, *, you: bool = False) -> str:
-    if standing.invited(story.request.draft):
+    if drafts.invited(story.request.draft):
         whom = "you" if you else mention(story.request.requester)
         return f"Then {_provider(story)} sends {whom} an invitation by mail."
     if story.making is not None:
         then = "you pick it up" if you else f"{mention(story.request.requester)} picks it up"
-        return f"Then a person makes the key at {standing.at(story.request.draft)} and brings it, sealed; {then} here."
+        return f"Then a person makes the key at {drafts.at(story.request.draft)} and brings it, sealed; {then} here."
     return f"No key exists until {'you pick' if you else mention(story.request.requester) + ' picks'} it up."
 
 
 def _told(story: Story, what: str, then: str) -> Message:
     draft = story.request.draft
-    ready = standing.may_pick_up(story)
-    blocks = [section(f"*{what}*\nIt was for your {standing.key_named(draft)}. {then}")]
+    ready = buttons.may_pick_up(story)
+    blocks = [section(f"*{what}*\nIt was for your {drafts.key_named(draft)}. {then}")]
     if ready:
-        again = "." if standing.deposited(story) else ": you get a new key."
-        blocks += [section(f"Pick up again when you are ready{again}"), actions(standing.pick_up(story))]
-    elif standing.may_rotate(story):
+        again = "." if buttons.deposited(story) else ": you get a new key."
+        blocks += [section(f"Pick up again when you are ready{again}"), actions(buttons.pick_up(story))]
+    elif buttons.may_rotate(story):
         blocks += [
             section(f"*Your key from before works on.* {standing.standing(story)}"),
-            actions(*standing.buttons(story)),
+            actions(*buttons.for_requester(story)),
         ]
     else:
         blocks.append(small(standing.standing(story)))
@@ -358,7 +358,7 @@ def _told(story: Story, what: str, then: str) -> Message:
 
 def _now(story: Story) -> list[Block]:
     """Where the grant stands, with its holder's buttons."""
-    offered = standing.buttons(story)
+    offered = buttons.for_requester(story)
     return [section(standing.standing(story)), *([actions(*offered)] if offered else [])]
 
 

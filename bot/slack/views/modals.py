@@ -2,7 +2,7 @@
 
 from bot.desk.model import Handover, Story
 from bot.slack.text import mention, quoted
-from bot.slack.views import standing
+from bot.slack.views import drafts, standing
 from bot.slack.views.kit import View, entry, modal, plain_text, section, small
 from bot.slack.views.messages import handover_blocks
 from bot.slack.views.request_form import REASON
@@ -31,8 +31,8 @@ def deny_form(story: Story) -> View:
         "Deny this request",
         [
             section(
-                f"*{mention(request.requester)} asks {standing.wants(story)} {standing.key_to(request.draft)}*\n"
-                f"{standing.terms(request.draft)}\n{quoted(request.draft.reason, standing.REASON_IN_LIST, lines=5)}"
+                f"*{mention(request.requester)} asks {standing.wants(story)} {drafts.key_to(request.draft)}*\n"
+                f"{drafts.terms(request.draft)}\n{quoted(request.draft.reason, standing.REASON_IN_LIST, lines=5)}"
             ),
             entry(
                 REASON,

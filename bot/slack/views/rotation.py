@@ -4,7 +4,7 @@ from bot.desk.keys import off_until_rotated
 from bot.desk.model import Key, Story
 from bot.desk.states import GrantState, KeyState
 from bot.slack.text import day, mention, when
-from bot.slack.views import standing
+from bot.slack.views import buttons, drafts, standing
 from bot.slack.views.holding import GIVE_BACK
 from bot.slack.views.kit import Message, View, actions, button, modal, section, small
 
@@ -15,7 +15,7 @@ AWAITED = "A person makes this key: they were asked for a new one. You hear from
 def due(story: Story) -> Message:
     """To the holder: the key is to be rotated, or should have been; with what they can do, while it is so."""
     draft, grant = story.request.draft, story.grant
-    named = standing.key_named(draft)
+    named = drafts.key_named(draft)
     if grant is None or grant.rotates_at is None or story.rotation is None:
         what = f"Your {named} was to be rotated"
         return {"text": f"{what}.", "blocks": [section(f"*{what}*\n{standing.standing(story)}")]}
@@ -24,14 +24,14 @@ def due(story: Story) -> Message:
         if grant.overdue_since
         else f"Rotate your {named} by {when(grant.rotates_at)}"
     )
-    lines = [f"*{what}*", standing.terms(draft), _follows(story)]
+    lines = [f"*{what}*", drafts.terms(draft), _follows(story)]
     offered = [
         *(
-            standing.rotate(story, "Rotate now", "primary")
-            or ([standing.pick_up(story)] if standing.may_pick_up(story) else [])
+            buttons.rotate(story, "Rotate now", "primary")
+            or ([buttons.pick_up(story)] if buttons.may_pick_up(story) else [])
         ),
-        *([button("Remind me later", standing.ROTATE_LATER, grant.id)] if _can_wait(story) else []),
-        standing.revoke(story, GIVE_BACK),
+        *([button("Remind me later", buttons.ROTATE_LATER, grant.id)] if _can_wait(story) else []),
+        buttons.revoke(story, GIVE_BACK),
     ]
     again = story.rotation.again_at
     reminded = [small(f"You are reminded again {when(again)}, as you wished.")] if again else []
@@ -51,7 +51,7 @@ def _follows(story: Story) -> str:
     how = (
         "*Rotate now* gives you a new key; the old one works on beside it until you switched, and then dies by itself. "
         "Not needed any more? Give it back."
-        if standing.may_rotate(story)
+        if buttons.may_rotate(story)
         else ""
     )
     off_at, off = story.rotation.off_at if story.rotation else None, standing.off(story.key)
@@ -68,13 +68,13 @@ def _switched_off(story: Story) -> str:
 
 def _can_wait(story: Story) -> bool:
     """Whether a reminder later would still say something new."""
-    return story.rotation is not None and story.rotation.again_at is None and standing.may_rotate(story)
+    return story.rotation is not None and story.rotation.again_at is None and buttons.may_rotate(story)
 
 
 def overdue(story: Story) -> Message:
     """To whoever approved: a key was not rotated in time; when it was used last, and what follows."""
     draft, grant, holder = story.request.draft, story.grant, mention(story.request.requester)
-    asked = standing.key_to(draft)
+    asked = drafts.key_to(draft)
     if grant is None or grant.overdue_since is None or grant.rotates_at is None or story.rotation is None:
         what = f"Its rotation was overdue: {asked} of {holder}"
         return {"text": f"{what}.", "blocks": [section(f"*{what}*\n{standing.progress(story)}")]}
@@ -90,10 +90,10 @@ def overdue(story: Story) -> Message:
         "text": f"{what}, by {when(grant.rotates_at)}.",
         "blocks": [
             section(
-                f"*{what}*\n{standing.terms(draft)}\nIt was to be rotated by {when(grant.rotates_at)}, and they were "
+                f"*{what}*\n{drafts.terms(draft)}\nIt was to be rotated by {when(grant.rotates_at)}, and they were "
                 f"reminded.{used} {then}"
             ),
-            actions(standing.revoke(story), *standing.switch_on(story)),
+            actions(buttons.revoke(story), *buttons.switch_on(story)),
             small(standing.progress(story)),
         ],
     }
@@ -101,7 +101,7 @@ def overdue(story: Story) -> Message:
 
 def put_off(story: Story) -> str:
     """To whoever wants to be reminded later."""
-    named = standing.key_named(story.request.draft)
+    named = drafts.key_named(story.request.draft)
     if story.rotation is None or story.rotation.again_at is None:
         return f"There is nothing to be reminded of: {standing.standing(story)}"
     return f"You are reminded of your {named} again {when(story.rotation.again_at)}."
@@ -110,7 +110,7 @@ def put_off(story: Story) -> str:
 def rotated(story: Story) -> Message:
     """To the holder: another key took the place of the one before; when both were used last, and what becomes of the old one."""
     draft, grant, key = story.request.draft, story.grant, story.key
-    what = f"Your {standing.key_named(draft)} was rotated"
+    what = f"Your {drafts.key_named(draft)} was rotated"
     if grant is None or key is None or grant.state is not GrantState.ACTIVE:
         return {"text": f"{what}.", "blocks": [section(f"*{what}*\n{standing.standing(story)}")]}
     lines = [f"New key{standing.print_of(key)}: {_last_used(story, key)}"] if story.retiring else []
@@ -130,7 +130,7 @@ def rotated(story: Story) -> Message:
                 "Put the new key wherever the old one is. Keydesk revokes the old one as soon as usage shows that you "
                 "switched, or when you say so."
             ),
-            actions(*standing.switched(story)),
+            actions(*buttons.switched(story)),
         ]
     blocks.append(small(standing.standing(story)))
     return {
@@ -141,9 +141,9 @@ def rotated(story: Story) -> Message:
 
 def not_rotated(story: Story) -> Message:
     """To the holder: the key that was to follow did not come, or was not picked up; the one that they have works on."""
-    named = standing.key_named(story.request.draft)
+    named = drafts.key_named(story.request.draft)
     what = f"Your {named} was not rotated"
-    again = standing.rotate(story)
+    again = buttons.rotate(story)
     why = (
         "The new key was not brought, or not picked up, in time: the rotation lapsed. The key that you have works on."
         if again
@@ -157,8 +157,8 @@ def not_rotated(story: Story) -> Message:
 
 def rotated_at_once(story: Story) -> Message:
     """To the holder: the key was revoked, and another is to be picked up."""
-    what = f"Your {standing.key_named(story.request.draft)} was revoked at once"
-    offered = standing.buttons(story)
+    what = f"Your {drafts.key_named(story.request.draft)} was revoked at once"
+    offered = buttons.for_requester(story)
     return {
         "text": f"{what}. Another takes its place.",
         "blocks": [
@@ -176,13 +176,13 @@ def awaited_view() -> View:
 
 def switched(story: Story) -> str:
     """To the holder who said that they switched."""
-    return f"Done: the old key is being revoked at {standing.at(story.request.draft)}. The new one goes on."
+    return f"Done: the old key is being revoked at {drafts.at(story.request.draft)}. The new one goes on."
 
 
 def told_to_rotate(story: Story) -> str:
     """To an approver who had somebody's key rotated at once."""
     draft, holder = story.request.draft, mention(story.request.requester)
-    return f"Done: {standing.key_to(draft)} of {holder} is being revoked. They were told, and pick up another."
+    return f"Done: {drafts.key_to(draft)} of {holder} is being revoked. They were told, and pick up another."
 
 
 def _last_used(story: Story, key: Key) -> str:
@@ -191,7 +191,7 @@ def _last_used(story: Story, key: Key) -> str:
 
 
 def _ending(story: Story, key: Key) -> str:
-    where = standing.at(story.request.draft)
+    where = drafts.at(story.request.draft)
     if key.state is KeyState.BY_HAND:
         return f"Old key{standing.print_of(key)}: *it still works* until a person revokes it at {where}. Keydesk asked for that."
     return f"Old key{standing.print_of(key)}: it is being revoked at {where}."

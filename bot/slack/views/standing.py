@@ -1,117 +1,15 @@
-"""Where a request stands, in words, and the buttons that its state offers."""
+"""Where a request stands, in words."""
 
-from bot.desk.keys import OLD_KEYS_AT_MOST, off_until_rotated
+from bot.desk.keys import off_until_rotated
 from bot.desk.links import LINK_LIVES
-from bot.desk.model import Actor, Cause, Draft, Grant, Key, Ruling, Story, Wish
-from bot.desk.offer import AppliedLimit, Enforcer, LimitKind
-from bot.desk.policy import DEPOSIT
+from bot.desk.model import Actor, Cause, Grant, Key, Ruling, Story
 from bot.desk.states import GrantState, KeyState, RequestState
 from bot.desk.stories import goes_on
-from bot.slack.text import escaped, mention, money, name, quoted, span, when
-from bot.slack.views.kit import Block, button, plain_text
+from bot.slack.text import mention, name, quoted, span, when
+from bot.slack.views import buttons, drafts
 
-APPROVE, DENY, CANCEL, PICK_UP, REVOKE, ASK, OPEN_KEY, OPEN_DEPOSIT, REVOKED_BY_HAND, SWITCH_ON, ROTATE, SWITCHED = (
-    "approve",
-    "deny",
-    "cancel",
-    "pick_up",
-    "revoke",
-    "ask",
-    "open_key",
-    "open_deposit",
-    "revoked_by_hand",
-    "switch_on",
-    "rotate",
-    "switched",
-)
-EXTEND, KEEP, ROTATE_LATER = "extend", "keep", "rotate_later"
-"""The action ids of the desk's buttons."""
-
-MODELS_SHOWN = 3
 REASON_ON_CARD = 2500
 REASON_IN_LIST = 300
-
-
-def key_to(draft: Draft) -> str:
-    """ "a key to search-prod at OpenAI", "an invitation to …"; "a key for Mapbox" where it is a deposit of policy's own"""
-    if elsewhere(draft):
-        return f"a key for {name(draft.project_name)}"
-    return f"{'an invitation' if invited(draft) else 'a key'} to {_where(draft)} at {name(draft.provider_name)}"
-
-
-def elsewhere(draft: Draft) -> bool:
-    """Whether the key is for something that has no provider here."""
-    return draft.scope.provider == DEPOSIT
-
-
-def at(draft: Draft) -> str:
-    """Where the key is made and revoked: "OpenAI", "Mapbox"."""
-    return name(draft.project_name if elsewhere(draft) else draft.provider_name)
-
-
-def key_named(draft: Draft) -> str:
-    """ "key to search-prod at OpenAI", after somebody's"""
-    return key_to(draft).partition(" ")[2]
-
-
-def invited(draft: Draft) -> bool:
-    """Whether it is about an invitation, not a key."""
-    return draft.wish is Wish.INVITATION
-
-
-def terms(draft: Draft) -> str:
-    """ "Chat completions with gpt-5-mini · 7 days · $25 a month" """
-    scope = draft.scope
-    if invited(draft):
-        return "An invitation to the provider's own organisation, in place of a key"
-    budget = [f"{money(scope.monthly_budget_cents)} a month"] if scope.monthly_budget_cents else []
-    return " · ".join([may_do(draft), span(draft.duration), *budget])
-
-
-def may_do(draft: Draft) -> str:
-    """The permission and the models, in words."""
-    models = draft.scope.models
-    shown = ", ".join(name(model, 60) for model in models[:MODELS_SHOWN])
-    more = f" and {len(models) - MODELS_SHOWN} more" if len(models) > MODELS_SHOWN else ""
-    return f"{name(draft.permission_name)}{f' with {shown}{more}' if models else ''}"
-
-
-def in_words(draft: Draft, grant: Grant | None = None) -> str:
-    """ "Can use Responses with gpt-5-mini in search-prod, at most $50 a month, until 22 Dec." """
-    if invited(draft):
-        return f"Joins *{_where(draft)}* at {name(draft.provider_name)} with the least role there, and can make keys there."
-    if elsewhere(draft):
-        return f"A key for *{name(draft.project_name)}*, for {span(draft.duration)} from pick-up."
-    scope = draft.scope
-    budget = f", at most {money(scope.monthly_budget_cents)} a month" if scope.monthly_budget_cents else ""
-    until = (
-        f"until {when(grant.expires_at)}" if grant and grant.expires_at else f"for {span(draft.duration)} from pick-up"
-    )
-    return f"Can use {may_do(draft)} in *{_where(draft)}*{budget}, {until}."
-
-
-def _where(draft: Draft) -> str:
-    new = "the new project " if draft.scope.new_project is not None else ""
-    return f"{new}{name(draft.project_name)}"
-
-
-def limit(applied: AppliedLimit, draft: Draft) -> str:
-    """One limit, and who really holds the key to it."""
-    who = {
-        Enforcer.KEY: f"{name(draft.provider_name)} enforces it on the key",
-        Enforcer.PROJECT: f"{name(draft.provider_name)} enforces it on the whole project, not on this key",
-        Enforcer.DESK: _desk_holds(applied),
-        Enforcer.NOBODY: "agreed between you, enforced by nobody",
-    }[applied.enforcer]
-    what = applied.what[:1].upper() + applied.what[1:]
-    return " ".join(f"• *{name(what)}*: {who}. {escaped(applied.note, 300)}".split())
-
-
-def _desk_holds(applied: AppliedLimit) -> str:
-    if applied.kind is not LimitKind.BUDGET:
-        return "Keydesk watches it and revokes the key"
-    late = f", and may be up to {span(applied.lag)} late" if applied.lag else ""
-    return f"Keydesk watches what is spent{late}"
 
 
 def decided(story: Story) -> str:
@@ -139,7 +37,7 @@ def progress(story: Story) -> str:
     match grant.state:
         case GrantState.AWAITED:
             return (
-                f"No key exists yet: somebody makes it at {at(grant.draft)} and brings it. "
+                f"No key exists yet: somebody makes it at {drafts.at(grant.draft)} and brings it. "
                 f"Then {holder} picks it up.{_lapses('Not brought', grant)}"
             )
         case GrantState.INVITING:
@@ -170,7 +68,7 @@ def progress(story: Story) -> str:
 def _waits(story: Story, grant: Grant) -> str:
     """For what its holder is to come."""
     holder = mention(grant.holder)
-    if deposited(story):
+    if buttons.deposited(story):
         return f"The key is here, sealed. It waits for {holder} to pick it up."
     if grant.held_since is not None:
         return f"*The key was revoked at once.* Another is made when {holder} picks it up."
@@ -198,7 +96,7 @@ def _grant_stands(story: Story, grant: Grant) -> str:
     match grant.state:
         case GrantState.AWAITED:
             return (
-                f"Approved. Somebody makes the key at {at(grant.draft)} and brings it; then you hear "
+                f"Approved. Somebody makes the key at {drafts.at(grant.draft)} and brings it; then you hear "
                 f"from me, and pick it up.{_lapses('Not brought', grant)}"
             )
         case GrantState.INVITING:
@@ -206,7 +104,7 @@ def _grant_stands(story: Story, grant: Grant) -> str:
         case GrantState.INVITED:
             return f"You are invited: look for a mail from {name(grant.draft.provider_name)}, and accept it there."
         case GrantState.READY:
-            made = "The key waits, sealed" if deposited(story) else "The key is made when you press"
+            made = "The key waits, sealed" if buttons.deposited(story) else "The key is made when you press"
             if grant.held_since is not None:
                 return (
                     f"*Your key was revoked at once; another takes its place.* {made}; its link works once, for "
@@ -227,140 +125,9 @@ def _grant_stands(story: Story, grant: Grant) -> str:
             return f"{_ended(grant, you=True)} {_no_key_lives(story)}"
 
 
-def buttons(story: Story) -> list[Block]:
-    """What its requester can do now."""
-    if story.request.state is RequestState.PENDING:
-        return [button("Cancel request", CANCEL, story.request.id)]
-    if story.grant is None or not alive(story.grant):
-        return []
-    if story.grant.left_at:
-        return []  # whoever had left and is back has it no more: it is offered to others
-    offered = [pick_up(story)] if may_pick_up(story) else []
-    offered += rotate(story)
-    if story.key and story.key.paused_by == story.grant.holder and story.key.due_at is None:
-        offered += switch_on(story)
-    return [*offered, *switched(story), *extend(story), revoke(story)]
-
-
-def deposited(story: Story) -> bool:
-    """Whether the key was brought by a person and rests until it is picked up."""
-    return story.under_way is not None and story.under_way.state is KeyState.DEPOSITED
-
-
-def may_pick_up(story: Story) -> bool:
-    """Whether a press on *Pick up* can succeed."""
-    if story.grant is None or story.grant.left_at:
-        return False
-    if story.grant.state is GrantState.ACTIVE:
-        follows = story.next_key is not None and story.next_key.state in (KeyState.DEPOSITED, KeyState.SEALED)
-        return follows and _on(story)
-    return story.grant.state in (GrantState.READY, GrantState.DELIVERING)
-
-
-def may_rotate(story: Story) -> bool:
-    """Whether a press on *Rotate* can succeed."""
-    if story.grant is None or story.grant.state is not GrantState.ACTIVE or story.next_key is not None:
-        return False
-    if story.grant.left_at or len(story.retiring) >= OLD_KEYS_AT_MOST:
-        return False
-    return _on(story) or (story.key is not None and off_until_rotated(story.key))
-
-
-def rotate(story: Story, named: str = "Rotate", style: str = "") -> list[Block]:
-    """The holder's button, while there is a key to follow."""
-    if story.grant is None or not may_rotate(story):
-        return []
-    return [button(named, ROTATE, story.grant.id, **({"style": style} if style else {}))]
-
-
-def _on(story: Story) -> bool:
-    return story.key is not None and story.key.state is KeyState.LIVE
-
-
-def switched(story: Story) -> list[Block]:
-    """The holder's button, where old keys still work; it asks once more."""
-    if story.grant is None or not story.retiring:
-        return []
-    return [
-        button(
-            "Switched: revoke the old key",
-            SWITCHED,
-            story.grant.id,
-            confirm={
-                "title": plain_text("Is the new key in use?", 100),
-                "text": plain_text("The old key stops working within seconds. Whatever still uses it fails then.", 300),
-                "confirm": plain_text("Revoke the old key", 30),
-                "deny": plain_text("Not yet", 30),
-            },
-        )
-    ]
-
-
-def switch_on(story: Story) -> list[Block]:
-    """The approvers' button, where the key was switched off, and its holder's, where they paused it."""
-    if story.grant is None or not alive(story.grant):
-        return []
-    if story.key is None or story.key.state is not KeyState.DISABLED:
-        return []
-    return [button("Switch on again", SWITCH_ON, story.grant.id)]
-
-
-def alive(grant: Grant) -> bool:
-    """Whether there is something to revoke."""
-    return grant.state not in (GrantState.ENDING, GrantState.ENDED)
-
-
-def pick_up(story: Story) -> Block:
-    """The holder's button."""
-    grant_id = story.grant.id if story.grant else ""
-    if story.under_way is not None and story.under_way.state is KeyState.SEALED:
-        return button("Get a new link", PICK_UP, grant_id)
-    return button("Pick up the new key" if story.next_key else "Pick up key", PICK_UP, grant_id, style="primary")
-
-
-def revoke(story: Story, named: str = "Revoke") -> Block:
-    """The holder's and the approvers' button. It stands beside healthy keys, so it is plain; what it asks once more is not."""
-    grant = story.grant
-    if grant is not None and invited(grant.draft):
-        return button(
-            "Withdraw",
-            REVOKE,
-            grant.id,
-            confirm={
-                "title": plain_text("Withdraw the invitation?", 100),
-                "text": plain_text("Who accepted it is taken out of the project again.", 300),
-                "confirm": plain_text("Withdraw", 30),
-                "deny": plain_text("Keep it", 30),
-                "style": "danger",
-            },
-        )
-    return button(
-        named,
-        REVOKE,
-        story.grant.id if story.grant else "",
-        confirm={
-            "title": plain_text("Revoke this key?", 100),
-            "text": plain_text(f"{_then(story)} It cannot be undone: a new key needs a new request.", 300),
-            "confirm": plain_text("Revoke", 30),
-            "deny": plain_text("Keep it", 30),
-            "style": "danger",
-        },
-    )
-
-
-def _then(story: Story) -> str:
-    """What a revocation does."""
-    made = story.grant and story.grant.state in (GrantState.ACTIVE, GrantState.DELIVERING, GrantState.ISSUING)
-    if not made and not deposited(story):
-        return "No key was made yet; none will be."
-    if story.by_hand:
-        return "A person is asked to revoke it by hand: it works until they did."
-    return "Whatever uses this key stops working within seconds."
-
-
 def _ending(story: Story, grant: Grant) -> str:
-    where = at(grant.draft)
-    if invited(grant.draft):
+    where = drafts.at(grant.draft)
+    if drafts.invited(grant.draft):
         return f"The invitation is being withdrawn at {where}."
     if story.key and story.key.state is KeyState.BY_HAND:
         return f"*The key still works* until a person revokes it at {where}. Keydesk asked for that."
@@ -423,7 +190,7 @@ def extends(story: Story) -> str:
     """Which key the asked one is to follow; empty where it follows none."""
     if story.extended is None:
         return ""
-    if not alive(story.extended):
+    if not buttons.alive(story.extended):
         return f"It was {wants(story)} a key that is over by now."
     ends = f" that ends {when(story.extended.expires_at)}" if story.extended.expires_at else ""
     does = "extends a key"
@@ -432,30 +199,15 @@ def extends(story: Story) -> str:
     return f"It {does}{ends}: a new key follows it, and the old one goes on for a day at most once that is picked up."
 
 
-def may_extend(story: Story) -> bool:
-    """Whether a press on *Extend* can succeed."""
-    if story.grant is None or story.grant.state is not GrantState.ACTIVE or story.grant.expires_at is None:
-        return False
-    under_way = story.extension is not None and story.extension.state is RequestState.PENDING
-    return not under_way and not (story.successor is not None and alive(story.successor))
-
-
-def extend(story: Story) -> list[Block]:
-    """The button of the holder, or of who may take over what they left, while there is something to extend."""
-    if story.grant is None or not may_extend(story):
-        return []
-    return [button("Take it over…" if story.grant.left_at else "Extend…", EXTEND, story.grant.id)]
-
-
 def _extension(story: Story, *, you: bool = False) -> str:
     """How far the extension of the key is."""
-    if story.extension is None or story.grant is None or not alive(story.grant):
+    if story.extension is None or story.grant is None or not buttons.alive(story.grant):
         return ""
     who, has = ("You", "have") if you else (mention(story.extension.requester), "has")
     doing, done = ("take it over", "Taking it over") if story.grant.left_at else ("extend it", "Extending it")
     if story.extension.state is RequestState.PENDING:
         return f" {who} asked to {doing}; an approver decides next."
-    if story.successor is None or not alive(story.successor):
+    if story.successor is None or not buttons.alive(story.successor):
         return ""
     if story.successor.state is GrantState.ACTIVE:
         return f" {who} {has} the key that follows it: use that one."
@@ -484,7 +236,7 @@ def _follows(story: Story) -> str:
     """How far the key is that is to take the place of the one that its holder has."""
     match story.next_key.state if story.next_key else None:
         case KeyState.AWAITED:
-            return f" Somebody makes the one that follows it at {at(story.request.draft)}, and brings it."
+            return f" Somebody makes the one that follows it at {drafts.at(story.request.draft)}, and brings it."
         case KeyState.MINTING:
             return " A new key is being made. Its link comes to where you pressed."
         case KeyState.DEPOSITED:
@@ -525,16 +277,16 @@ def _ended(grant: Grant, *, you: bool = False) -> str:
         return f"Its budget for the month was used up{at}, and policy ends a key then."
     if grant.ended_because is Cause.VANISHED:
         return f"Somebody removed the key at {name(grant.draft.provider_name)}; the desk found it gone{at}."
-    done = "withdrew" if invited(grant.draft) else "revoked"
+    done = "withdrew" if drafts.invited(grant.draft) else "revoked"
     if you and grant.ended_by == grant.holder:
         return f"You {done} it{at}."
-    if invited(grant.draft):
+    if drafts.invited(grant.draft):
         return f"Withdrawn by {mention(grant.ended_by or 'system')}{at}."
     return f"Revoked by {mention(grant.ended_by or 'system')}{at}."
 
 
 def _no_key_lives(story: Story) -> str:
-    if invited(story.request.draft):
+    if drafts.invited(story.request.draft):
         return "Nobody is invited any more."
     lived = story.key and (story.key.handle or story.key.state is KeyState.REVOKED)
     return "The key is dead: calls with it are refused." if lived else "No key was made."

@@ -7,7 +7,7 @@ from bot.desk.limits import MICROS_IN_A_CENT
 from bot.desk.model import Answer, Incident, Story
 from bot.desk.states import GrantState, KeyState
 from bot.slack.text import cost, mention, name, when
-from bot.slack.views import standing
+from bot.slack.views import buttons, drafts, standing
 from bot.slack.views.kit import Block, Message, actions, button, divider, header, plain_text, section, small
 
 THAT_WAS_ME, PAUSE = "that_was_me", "pause"
@@ -18,24 +18,26 @@ _ON_HOME = "Holder and approver were told; they say what it was, pause the key, 
 
 def unusual(story: Story) -> Message:
     """To the holder: what their key did, and what they can do now."""
-    return _told(story, f"Unusual use of your {standing.key_named(story.request.draft)}", you=True)
+    return _told(story, f"Unusual use of your {drafts.key_named(story.request.draft)}", you=True)
 
 
 def suspected(story: Story) -> Message:
     """To who approved: the same."""
-    whose = f"{mention(story.request.requester)}'s {standing.key_named(story.request.draft)}"
+    whose = f"{mention(story.request.requester)}'s {drafts.key_named(story.request.draft)}"
     return _told(story, f"Unusual use of {whose}", you=False)
 
 
 def explained(story: Story) -> str:
     """To whoever said that it was theirs."""
-    return f"Noted: such use of the {standing.key_named(story.request.draft)} is usual from now on."
+    return f"Noted: such use of the {drafts.key_named(story.request.draft)} is usual from now on."
 
 
 def paused(story: Story) -> str:
     """To whoever paused."""
     where = name(story.request.draft.provider_name)
-    return f"Done: the {standing.key_named(story.request.draft)} is being switched off at {where}, within seconds as a rule."
+    return (
+        f"Done: the {drafts.key_named(story.request.draft)} is being switched off at {where}, within seconds as a rule."
+    )
 
 
 def open_incidents(stories: Sequence[Story]) -> list[Block]:
@@ -50,7 +52,7 @@ def open_incidents(stories: Sequence[Story]) -> list[Block]:
 
 def line(story: Story) -> str:
     """Whose key it is, since when, and what was seen first."""
-    whose = f"{mention(story.request.requester)}'s {standing.key_named(story.request.draft)}"
+    whose = f"{mention(story.request.requester)}'s {drafts.key_named(story.request.draft)}"
     if story.incident is None:
         return f"*{whose}*"
     first = _sentence(story.incident.findings[0], "by its holder's clock")
@@ -159,7 +161,7 @@ def _buttons(story: Story, incident: Incident) -> list[Block]:
         offered.append(button("That was me", THAT_WAS_ME, incident.id))
     if incident.answer is None and story.pausable and story.key.state in (KeyState.LIVE, KeyState.DISABLED):
         offered.append(_pause(incident))
-    return [*offered, *standing.switch_on(story), standing.revoke(story)]
+    return [*offered, *buttons.switch_on(story), buttons.revoke(story)]
 
 
 def _pause(incident: Incident) -> Block:

@@ -7,7 +7,7 @@ from bot.desk.model import KeyUse, MyUsage, ReportedBy, Spending, Story
 from bot.desk.offer import Basis
 from bot.desk.states import GrantState, KeyState
 from bot.slack.text import cost, mention, money, name, span, when
-from bot.slack.views import standing
+from bot.slack.views import buttons, drafts, standing
 from bot.slack.views.kit import Message, actions, header, section, small
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -31,16 +31,16 @@ def my_usage(mine: MyUsage) -> Message:
 def budget(story: Story) -> Message:
     """To the holder: how much of the month's budget is used, and what follows."""
     draft = story.request.draft
-    what = f"Your {standing.key_named(draft)} {_used_of(story)}"
+    what = f"Your {drafts.key_named(draft)} {_used_of(story)}"
     return {"text": f"{what}.", "blocks": [section(f"*{what}*\n{_follows(story)}"), *_so_far(story)]}
 
 
 def overspent(story: Story) -> Message:
     """To who approved: a month's budget is used up, and what they can do."""
     draft = story.request.draft
-    what = f"{mention(story.request.requester)}'s {standing.key_named(draft)} {_used_of(story)}"
-    revoke = [standing.revoke(story)] if story.grant and standing.alive(story.grant) else []
-    offered = [*standing.switch_on(story), *revoke]
+    what = f"{mention(story.request.requester)}'s {drafts.key_named(draft)} {_used_of(story)}"
+    revoke = [buttons.revoke(story)] if story.grant and buttons.alive(story.grant) else []
+    offered = [*buttons.switch_on(story), *revoke]
     return {
         "text": f"{what}.",
         "blocks": [
@@ -79,7 +79,7 @@ def _follows(story: Story) -> str:
             return f"It is being switched on again at {name(story.request.draft.provider_name)}."
         case _:
             held = [limit for limit in story.limits if limit.kind == "budget"]
-            return "\n".join(standing.limit(limit, story.request.draft) for limit in held) or "The key goes on."
+            return "\n".join(drafts.limit(limit, story.request.draft) for limit in held) or "The key goes on."
 
 
 def _so_far(story: Story) -> list[dict[str, object]]:
@@ -95,8 +95,8 @@ def _key(one: KeyUse, this_month: date) -> str:
     draft, grant = one.story.request.draft, one.story.grant
     budget_cents = draft.scope.monthly_budget_cents
     left = max(budget_cents * 10_000 - one.cost_micros, 0)
-    title = standing.key_named(draft)
-    over = "" if grant and standing.alive(grant) else " (over)"
+    title = drafts.key_named(draft)
+    over = "" if grant and buttons.alive(grant) else " (over)"
     fingerprint = f" `{name(one.story.key.fingerprint, 40)}`" if one.story.key and one.story.key.fingerprint else ""
     last = f"last used {one.last_day.day} {one.last_day:%b}" if one.last_day else "no use reported yet"
     tokens = f"{one.requests:,} requests, {one.tokens_in:,} tokens in, {one.tokens_out:,} out"

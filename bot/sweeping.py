@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from bot.desk.due import Due, DueKind, SweepName
+from bot.desk.model import RoundKind, TimerKind
 from bot.desk.sweeps import Sweeps
 
 SHOWN = 50  # of each kind; how many more there are is said
@@ -17,19 +18,39 @@ _TO_DO: Mapping[DueKind, str] = {
     DueKind.KEY: "act on the {how} key",
     DueKind.INVITATION: "carry out the {how} invitation",
     DueKind.NOTICE: "show {how}",
-    DueKind.ROUND: "go round: {how}",
-    DueKind.TIMER: "do what time does: {how}",
+    DueKind.ROUND: "{how}",
+    DueKind.TIMER: "{how}",
     DueKind.DIGEST: "digest: {how}",
     DueKind.PROBE: "ask the provider",
 }
-_BY_STATE = {
-    "revoking": "revoke",
-    "disabling": "switch off",
-    "enabling": "switch on",
-    "inviting": "invite",
-    "invited": "follow the invitation",
-    "ending": "withdraw the invitation",
+_BY_HOW: Mapping[DueKind, Mapping[str, str]] = {
+    DueKind.KEY: {"revoking": "revoke", "disabling": "switch off", "enabling": "switch on"},
+    DueKind.INVITATION: {
+        "inviting": "invite",
+        "invited": "follow the invitation",
+        "ending": "withdraw the invitation",
+    },
+    DueKind.ROUND: {
+        RoundKind.CREDENTIAL: "look at the credential",
+        RoundKind.USAGE: "read what was used",
+        RoundKind.INVENTORY: "compare the keys",
+        RoundKind.HOLDERS: "look who left",
+    },
+    DueKind.TIMER: {
+        TimerKind.DECISION: "remind of the decision, or let it lapse",
+        TimerKind.PICK_UP: "remind of the pick-up, or let it lapse",
+        TimerKind.DEPOSIT: "remind of the key to bring, or let it lapse",
+        TimerKind.UNUSUAL: "look for unusual use",
+        TimerKind.QUIET: "close the incident, if it is over",
+        TimerKind.EXPIRY: "tell that the key expires",
+        TimerKind.IDLE: "ask about the key, if it lies idle",
+        TimerKind.ROTATION: "remind of the rotation, or see to one that is overdue",
+        TimerKind.ROTATE_LATER: "remind of the rotation again",
+        TimerKind.ASKED: "look who may still answer",
+        TimerKind.HOLDERS: "tell an admin how the nightly check went",
+    },
 }
+"""What is done about a thing of this state or kind."""
 
 
 async def dry_run(say: Callable[[str], None], sweeps: Sweeps, names: Sequence[SweepName], now: datetime) -> int:
@@ -70,11 +91,11 @@ def _table(due: Sequence[Due], now: datetime) -> list[str]:
 
 
 def _row(one: Due, now: datetime, *, teams: bool) -> tuple[str, ...]:
-    to_do = _BY_STATE.get(one.how) if one.kind in (DueKind.KEY, DueKind.INVITATION) else None
+    to_do = _BY_HOW.get(one.kind, {}).get(one.how) or _TO_DO[one.kind].format(how=one.how)
     since = f"{one.since.astimezone(UTC):%Y-%m-%d %H:%M} UTC, {_ago(now - one.since)}" if one.since else "never done"
     whose = f"{one.whose or '–'} ({one.team})" if teams and one.team else one.whose or "–"
     tried = "" if not one.attempts else "once" if one.attempts == 1 else f"{one.attempts} times"
-    return to_do or _TO_DO[one.kind].format(how=one.how), one.thing, whose, since, tried
+    return to_do, one.thing, whose, since, tried
 
 
 def _ago(span: timedelta) -> str:

@@ -133,7 +133,12 @@ class Watch:
                     DueKind.MONTH: now,
                 },
             ),
-            Sweep(SweepName.TIMERS, "does what its time has come for", self.tick, {DueKind.TIMER: now}),
+            Sweep(
+                SweepName.TIMERS,
+                "reminds people, lets what waited too long lapse, asks about idle keys, looks at unusual use",
+                self.tick,
+                {DueKind.TIMER: now},
+            ),
             Sweep(
                 SweepName.RETIRE,
                 "revokes keys at their providers, and switches them off and on",

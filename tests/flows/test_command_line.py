@@ -13,13 +13,23 @@ from pydantic import SecretStr
 
 from bot import checkup
 from bot.desk.due import SweepName
-from bot.settings import load
+from bot.desk.model import RoundKind, TimerKind
+from bot.settings import Settings, load
 from sandbox.client import Sandbox
 from sandbox.server import Running
 from storage.migrate import upgrade
 from tests.flows.world import World, settings_for, world
 
 ROOT = Path(__file__).parents[2]
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """The same settings, as a process is given them."""
+    return {
+        name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        for name, value in settings
+        if value is not None
+    }
 
 
 async def command(*words: str, **environment: str) -> tuple[int, str]:
@@ -121,11 +131,7 @@ async def test_sweep_says_what_it_would_do_and_does_it(servers: Running, tmp_pat
     with sqlite3.connect(database) as db:
         db.execute("UPDATE links SET expires_at = datetime('now', '-3 minutes') || '.000000'")
     db.close()
-    environment = {
-        name.upper(): value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-        for name, value in settings
-        if value is not None
-    }
+    environment = environment_of(settings)
     async with Sandbox(servers.base_url) as sandbox:
         asked, stands = len((await sandbox.record())["calls"]), database.read_bytes()
         status, said = await command("sweep", "--dry-run", **environment)
@@ -146,6 +152,31 @@ async def test_sweep_says_what_it_would_do_and_does_it(servers: Running, tmp_pat
         status, said = await command("sweep", "retire", **environment)
         assert status == 0, said
         assert await sandbox.openai_keys() == []
+
+
+async def test_sweep_says_what_each_timer_and_round_is_for(
+    servers: Running, tmp_path: Path, migrated_file: Path
+) -> None:
+    """In words of its own, one for each kind that there is."""
+    database = Path(shutil.copy(migrated_file, tmp_path / "desk.db"))
+    settings = settings_for(servers, mode="http", database_url=f"sqlite:///{database}", folder=tmp_path)
+    past = "2026-01-05 09:00:00.000000"
+    with sqlite3.connect(database) as db:
+        for kind in TimerKind:
+            db.execute("INSERT INTO timers VALUES ('T0ACME', ?, 'r_1', ?, 0, 0)", (kind, past))
+        for of in RoundKind:
+            db.execute(
+                "INSERT INTO rounds (team, provider, kind, due_at, attempts) VALUES ('T0ACME', 'openai', ?, ?, 0)",
+                (of, past),
+            )
+    db.close()
+    status, said = await command("sweep", "--dry-run", **environment_of(settings))
+    assert status == 0, said
+    for name, kinds in (("timers", TimerKind), ("rounds", RoundKind)):
+        lines = said.split(f"\n{name}: ")[1].split("\n  WHAT")[1].split("\n")[1 : len(kinds) + 1]
+        does = {line.split("  ")[1] for line in lines}
+        assert len(does) == len(kinds), said
+        assert not does & set(kinds)
 
 
 async def test_sweep_names_what_there_is(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ HOSTILE_DRAFT = Draft(
 LIMITS = (
     AppliedLimit(LimitKind.EXPIRY, "expires after 7 days", Enforcer.KEY, "The desk revokes it then, too."),
     AppliedLimit(LimitKind.PERMISSION, "permission: chat completions", Enforcer.PROJECT),
-    AppliedLimit(LimitKind.EXPIRY, "expires after 7 days", Enforcer.DESK, "up to a minute late"),
+    AppliedLimit(LimitKind.EXPIRY, "expires after 7 days", Enforcer.DESK, "It may be up to a minute late."),
     AppliedLimit(LimitKind.BUDGET, "$25 a month", Enforcer.NOBODY, "OpenAI caps the spending of whole projects only."),
 )
 

@@ -12,6 +12,7 @@ from bot.desk.door import Door
 from bot.desk.expiring import Expiring
 from bot.desk.extending import Extending
 from bot.desk.grants import Grants
+from bot.desk.hands import Hands
 from bot.desk.holders import Holders
 from bot.desk.idling import Idling
 from bot.desk.incidents import Incidents
@@ -23,6 +24,7 @@ from bot.desk.leaving import Leaving
 from bot.desk.links import Links
 from bot.desk.mailing import Mailing
 from bot.desk.menu import Menus
+from bot.desk.messages import Messages
 from bot.desk.model import RoundKind, TimerKind
 from bot.desk.overview import Overview
 from bot.desk.policy import Policy
@@ -270,10 +272,19 @@ def assemble(
         clock=clock,
         random=random,
     )
+    hands = Hands(store=store, clock=clock)
+    messages = Messages(
+        store=store,
+        directory=directory,
+        stories=stories,
+        notifier=notifier,
+        installation=installation,
+        hands=hands,
+        clock=clock,
+    )
     watch = Watch(
         store=store,
         providers=known,
-        stories=stories,
         grants=grants,
         revoking=revoking,
         switching=switching,
@@ -284,8 +295,8 @@ def assemble(
         invitations=invitations,
         installation=installation,
         mailing=mailing,
-        notifier=notifier,
-        directory=directory,
+        messages=messages,
+        hands=hands,
         bell=bell,
         clock=clock,
         random=random,

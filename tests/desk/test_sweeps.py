@@ -156,7 +156,7 @@ async def test_a_failure_is_counted_and_told_without_its_words(
     assert "sk-secret" not in state.flaw
     assert "sk-secret" in caplog.text
     monkeypatch.undo()
-    monkeypatch.setitem(vars(world.watch), "_each", broken)
+    monkeypatch.setattr(world.store, "read", broken)
     one = await world.watch.sweeps.run(SweepName.RETIRE)
     assert (one.items, one.failures) == (0, 1)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bot.desk import grants, links, retrying, revoking, watch
+from bot.desk import grants, hands, links, messages, retrying, revoking, watch
 from bot.desk.audit import Act
 from bot.desk.errors import ProviderRateLimited, ProviderTransient, Superseded, Unavailable, Undeliverable
 from bot.desk.model import Cause, Grant, NoticeKind, Person, Ruling
@@ -212,7 +212,7 @@ async def test_a_key_whose_process_died_while_revoking_is_taken_over(world: Worl
     """Its lease runs out, and whoever looks next revokes it; again is harmless."""
     grant = await world.active()
     await world.grants.revoke(BEN, grant.id)
-    until = world.clock.now + watch.LEASE
+    until = world.clock.now + hands.LEASE
     (leased,) = await world.store.write(lambda tx: tx.lease_keys(world.clock.now, until, 9))
     await other.watch.retire()
     assert world.vendor.revoked == []
@@ -321,7 +321,7 @@ async def test_a_look_at_who_reads_it_is_part_of_the_patience(
     await world.sweep()
     world.clock.now += REMIND_HOLDER_AFTER + MINUTE
     await world.watch.tick()
-    monkeypatch.setattr(watch, "PATIENCE", timedelta(milliseconds=50))
+    monkeypatch.setattr(messages, "PATIENCE", timedelta(milliseconds=50))
     person, asked = world.people.person, 0
 
     async def waits(member: str, *, fresh: bool = False) -> Person | None:
@@ -337,7 +337,7 @@ async def test_a_look_at_who_reads_it_is_part_of_the_patience(
     assert asked == 1
     assert world.slack.standing(NoticeKind.PICK_UP) == []
     for desk in (world, other):
-        await desk.sweep(after=watch.LEASE)
+        await desk.sweep(after=hands.LEASE)
     assert [one.recipient for one, _ in world.slack.messages.values() if one.kind is NoticeKind.PICK_UP] == [BEN.id]
 
 
@@ -461,7 +461,7 @@ async def test_one_failed_pass_does_not_end_all_of_them(
     monkeypatch.setattr(world.revoking, "carry_out", broken)
     running = asyncio.create_task(world.watch.run())
     await failed.wait()
-    world.clock.now += watch.LEASE
+    world.clock.now += hands.LEASE
     async with asyncio.timeout(10):
         while (await world.grant(grant)).state is not GrantState.ENDED:
             await world.watch.reconcile()

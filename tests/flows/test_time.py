@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from bot.desk.due import DueKind
+from bot.desk.hands import LEASE
 from bot.desk.hours import WORKDAYS
-from bot.desk.watch import LEASE
 from sandbox.server import Running
 from tests.flows.browsing import Browser
 from tests.flows.world import World, settings_for, world

@@ -7,7 +7,7 @@ import pytest
 
 from app import running
 from bot.desk.audit import Act
-from bot.desk.watch import AT_ONCE
+from bot.desk.hands import AT_ONCE
 from bot.serving import CannotStart
 from sandbox.client import Sandbox
 from sandbox.server import Running

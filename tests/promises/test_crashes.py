@@ -26,7 +26,8 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from bot.desk.watch import LEASE, STALLED_AFTER
+from bot.desk.hands import LEASE
+from bot.desk.watch import STALLED_AFTER
 from tests.promises.crashes.elsewhere import ELSEWHERE
 from tests.promises.crashes.stage import SECOND
 from tests.promises.crashes.stages import Stages

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from bot.desk.audit import Act
+from bot.desk.hands import LEASE as SWEEP_LEASE
 from bot.desk.links import LEASE, LINK_LIVES
 from bot.desk.model import Grant, Key, Link, Notice, NoticeKind
 from bot.desk.states import GrantState, KeyState, LinkState
-from bot.desk.watch import LEASE as SWEEP_LEASE
 from sandbox.server import Running
 from tests.flows.browsing import Browser
 from tests.flows.world import installed

@@ -12,12 +12,12 @@ from typing import Any, TypeVar
 from sqlalchemy import Engine, and_, not_, select
 
 from bot.desk import audit
+from bot.desk.hands import LEASE
 from bot.desk.model import AccessRequest, Grant, Key, Link, Notice
 from bot.desk.offer import KeyStatus
 from bot.desk.providers import Providers
 from bot.desk.revoking import LOOK_AGAIN
 from bot.desk.states import KeyState
-from bot.desk.watch import LEASE
 from storage.rows import table, to_domain
 from tests.flows.browsing import Browser
 from tests.flows.world import World

@@ -10,9 +10,10 @@ from typing import Any
 
 import httpx
 
+from bot.desk.hands import LEASE
 from bot.desk.model import RoundKind
 from bot.desk.revoking import QUARANTINE
-from bot.desk.watch import LEASE, STALLED_AFTER
+from bot.desk.watch import STALLED_AFTER
 from tests.promises.crashes.stage import MINUTE, PATIENCE, SECOND
 from tests.promises.crashes.way import Way
 
@@ -144,10 +145,10 @@ async def rounds_to_their_end(way: Way) -> None:
 
 MINT_ACCOUNT, MINT_ROLE = "OpenAI._mint_on_bare_account: POST 1", "OpenAI._mint_on_bare_account: POST 2"
 MINT_KEY, REVOKE = "OpenAI._create_key: POST 1", "OpenAI.revoke: DELETE"
-LEASE_KEYS, LEASE_NOTICES = "Watch.retire.lease", "Watch.deliver.lease"
+LEASE_KEYS, LEASE_NOTICES = "Watch.retire.lease", "Messages.deliver.lease"
 FOUND, WRITE_DOWN = "Revoking._found", "Revoking.carry_out.write_down"
 KEEP_ROUND = "Lease.write.both"
-POST, SHOWN = "chat.postMessage", "Watch._write_down"
+POST, SHOWN = "chat.postMessage", "Messages._write_down"
 
 STORIES = (
     Story("open the form", ("views.open",), Way.wait, Way.ask, Way.ask),

@@ -48,9 +48,8 @@ MODELS_KNOWN_FOR = timedelta(days=400)  # a model of last year is no new one
 JUDGED = DAY  # the hours that are judged, should nobody have been able to look for a while
 SEEN_LATE = 2 * HOUR  # use is seen by the round after it
 QUIET_AFTER = DAY  # without anything unusual, an incident that nobody answered is over
-NO_MEASURE_FOR = timedelta(
-    days=14
-)  # use that nobody owned up to counts as usual after so long: it is how the key is used
+# Use that nobody owned up to counts as usual after so long: it is how the key is used.
+NO_MEASURE_FOR = timedelta(days=14)
 REMEMBERED = 100  # incidents of one grant
 WORTH_A_LOOK = (5, 10_000, 50_000)  # requests, tokens, micros; below what can be unusual even by sums of a day
 

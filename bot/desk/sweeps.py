@@ -18,9 +18,8 @@ from bot.desk.retrying import STUCK_AFTER
 
 log = logging.getLogger(__name__)
 
-WRITTEN_EVERY = timedelta(
-    minutes=1
-)  # a pass takes milliseconds and comes several times a minute: no need to write each
+# A pass takes milliseconds and comes several times a minute: no need to write each.
+WRITTEN_EVERY = timedelta(minutes=1)
 OVERDUE_AFTER = timedelta(minutes=5)  # two leases and a beat: what waits longer waits for more than a process that died
 
 

@@ -8,9 +8,8 @@ from bot.desk.ports import Transaction
 from bot.desk.states import GrantState
 
 REMIND_APPROVERS_AFTER = timedelta(hours=4)  # of each approver's working hours: half a day
-REMIND_DEPOSITORS_AFTER = timedelta(
-    hours=8
-)  # of each depositor's working hours: somebody waits for them, and making a key is work
+# Of each depositor's working hours: somebody waits for them, and making a key is work.
+REMIND_DEPOSITORS_AFTER = timedelta(hours=8)
 REMIND_HOLDER_AFTER = timedelta(days=2)  # who was approved may have other things to do first
 IDLE_AFTER = timedelta(days=14)
 SUCCEEDED_AFTER = timedelta(hours=24)  # how long a key goes on beside the one that extends it, as after a rotation

@@ -43,9 +43,8 @@ Ripe = TypeVar("Ripe", Key, Link, Grant)
 
 STALLED_AFTER = timedelta(minutes=2)  # a mint still open then has lost its process; above any mint's patience
 BATCH = 100
-LONGEST_PASS = timedelta(
-    minutes=4
-)  # of digests: a sweep of which nothing is heard for five passes for one that stands still
+# Of digests: a sweep of which nothing is heard for five passes for one that stands still.
+LONGEST_PASS = timedelta(minutes=4)
 
 
 class Watch:

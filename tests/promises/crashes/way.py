@@ -333,9 +333,8 @@ class Way:
             expected = replace(message, blocks=wanted["blocks"], text=wanted["text"])
             assert (message.text, message.plain) == (expected.text, expected.plain)
             assert message.buttons == expected.buttons
-        others = {
-            (str(notice.channel), str(notice.ts)) for notice in stage.rows(Notice)
-        }  # of keys that ended meanwhile
+        # Some are of keys that ended meanwhile.
+        others = {(str(notice.channel), str(notice.ts)) for notice in stage.rows(Notice)}
         # A digest is sent once for each week, whatever its reader's keys do meanwhile, and is not kept current.
         digests = [one for one in shown.values() if one.text.startswith("Your week: ")]
         weeks = Counter((one.channel, one.text.partition(".")[0]) for one in digests)

@@ -9,7 +9,6 @@ import logging
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TypeVar
 
 from bot.desk import waiting
@@ -32,7 +31,6 @@ from bot.desk.errors import (
 )
 from bot.desk.model import AccessRequest, Actor, Deposit, Grant, Key, Minted, NoticeKind, Secret, Session, Story
 from bot.desk.offer import KeyStatus, ProviderKey
-from bot.desk.policy import parse_duration
 from bot.desk.ports import Clock, Directory, Provider, Random, Store, Transaction
 from bot.desk.providers import Providers
 from bot.desk.revoking import close
@@ -141,7 +139,7 @@ class Deposits:
             grant = _present(tx.grant(key.team, key.grant_id))
             if grant.state is not GrantState.ACTIVE:  # else it is to follow the key that the holder has
                 grant = tx.move(grant, GrantState.READY)
-            grant = tx.move(grant, lapses_at=now + self._pick_up_within())
+            grant = tx.move(grant, lapses_at=now + self._approvers.policy.pick_up_within)
             waiting.for_pick_up(tx, grant, now)
             tx.let_go(key.team, request.id, [NoticeKind.DEPOSITED])
             tx.redraw(key.team, request.id, now)
@@ -166,9 +164,6 @@ class Deposits:
         story = await self._store.write(act)
         self._bell.ring()
         return story
-
-    def _pick_up_within(self) -> timedelta:
-        return parse_duration(self._approvers.policy.file.pick_up_within)
 
     async def _recognised(self, provider: Provider, secret: Secret, key: Key) -> ProviderKey | None:
         """The provider's own record of the key, where it has one. Raises `DepositRejected` for a key that is dead."""

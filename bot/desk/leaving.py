@@ -11,7 +11,7 @@ from bot.desk.grants import Grants
 from bot.desk.hours import next_working
 from bot.desk.keys import put_away
 from bot.desk.model import AccessRequest, Actor, Cause, Grant, NoticeKind, Person, TimerKind
-from bot.desk.policy import OnLeaving, parse_duration
+from bot.desk.policy import OnLeaving
 from bot.desk.ports import Clock, Directory, Random, Store, Transaction
 from bot.desk.providers import Providers
 from bot.desk.replacing import set_timers
@@ -128,7 +128,7 @@ class Leaving:
 
     def _offer(self, tx: Transaction, grant: Grant, heirs: Heirs, now: datetime) -> None:
         """The key works on for a while, and its heirs are asked who takes it over. No other key of the grant does."""
-        ends = now + parse_duration(self._approvers.policy.file.hand_over_within)
+        ends = now + self._approvers.policy.hand_over_within
         ends = min(ends, grant.expires_at or ends)
         # They would ask somebody who left.
         for kind in (TimerKind.EXPIRY, TimerKind.IDLE, TimerKind.ROTATION, TimerKind.ROTATE_LATER):

@@ -382,6 +382,10 @@ class Policy:
 
     def __init__(self, file: PolicyFile) -> None:
         self.file = file
+        self.decide_within = parse_duration(file.decide_within)
+        self.pick_up_within = parse_duration(file.pick_up_within)
+        self.bring_within = parse_duration(file.bring_within)
+        self.hand_over_within = parse_duration(file.hand_over_within)
         self.groups = frozenset(
             who for rule in file.rule for who in (*rule.requesters, *rule.approvers) if who[0] == "S"
         )

@@ -13,7 +13,7 @@ from bot.desk.ids import new_id
 from bot.desk.keys import new_key
 from bot.desk.menu import Menus
 from bot.desk.model import AccessRequest, Actor, Decision, Draft, Grant, Notice, NoticeKind, Ruling, Story, Wish
-from bot.desk.policy import Refuse, parse_duration
+from bot.desk.policy import Refuse
 from bot.desk.ports import Clock, Directory, Random, Store, Transaction
 from bot.desk.providers import Providers
 from bot.desk.states import GrantState, KeyState, RequestState
@@ -75,7 +75,7 @@ class Requests:
             state=RequestState.PENDING,
             created_at=now,
             origin=origin,
-            lapses_at=now + parse_duration(self._approvers.policy.file.decide_within),
+            lapses_at=now + self._approvers.policy.decide_within,
             extends=extends,
         )
 
@@ -136,39 +136,15 @@ class Requests:
         if ruling is Ruling.DENY and not reason.strip():
             raise DraftRejected("reason", "Say why, so that they know what to ask for instead.")
 
-        invited = request.draft.wish is Wish.INVITATION
-        brought = not invited and not self._providers.mints(request.draft.scope.provider)
-        depositors = await self._approvers.depositors(request, actor.id) if brought else ()
-        file = self._approvers.policy.file
-        patience = parse_duration(file.bring_within if brought else file.pick_up_within)
+        brought = request.draft.wish is Wish.KEY and not self._providers.mints(request.draft.scope.provider)
+        depositors = await self._approvers.depositors(request, actor.id) if brought else None
         now = self._clock()
 
         def act(tx: Transaction) -> Story:
             tx.move(request, RequestState.APPROVED if ruling is Ruling.APPROVE else RequestState.DENIED)
             tx.add(Decision(actor.team, request.id, actor.id, ruling, reason.strip(), now))
             if ruling is Ruling.APPROVE:
-                grant = Grant(
-                    team=request.team,
-                    id=new_id("g", self._random),
-                    request_id=request.id,
-                    holder=request.requester,
-                    draft=request.draft,
-                    state=GrantState.INVITING if invited else GrantState.READY,
-                    created_at=now,
-                    due_at=now if invited else None,
-                    lapses_at=None if invited else now + patience,
-                )
-                if brought:
-                    key = new_key(grant, KeyState.AWAITED, now, self._random)
-                    tx.add(replace(grant, state=GrantState.AWAITED, key_id=key.id))
-                    tx.add(key)
-                    waiting.for_deposit(tx, key)
-                    for depositor in sorted(depositors):
-                        tx.add(self._notice(NoticeKind.DEPOSIT, request, depositor))
-                else:
-                    tx.add(grant)
-                    if not invited:
-                        waiting.for_pick_up(tx, grant, now)
+                self._grant(tx, request, depositors, now)
             redraw_extended(tx, request, now)
             tx.redraw(request.team, request.id, now)
             tx.add(self._notice(NoticeKind.OUTCOME, request, request.requester))
@@ -180,6 +156,32 @@ class Requests:
         story = await self._store.write(act)
         self._bell.ring()
         return story
+
+    def _grant(self, tx: Transaction, request: AccessRequest, depositors: frozenset[str] | None, now: datetime) -> None:
+        """What an approval comes to: a key to pick up, which these people bring first where it is not minted, or an invitation."""
+        policy = self._approvers.policy
+        grant = Grant(
+            team=request.team,
+            id=new_id("g", self._random),
+            request_id=request.id,
+            holder=request.requester,
+            draft=request.draft,
+            state=GrantState.READY,
+            created_at=now,
+            lapses_at=now + policy.pick_up_within,
+        )
+        if request.draft.wish is Wish.INVITATION:
+            tx.add(replace(grant, state=GrantState.INVITING, due_at=now, lapses_at=None))
+        elif depositors is None:
+            tx.add(grant)
+            waiting.for_pick_up(tx, grant, now)
+        else:
+            key = new_key(grant, KeyState.AWAITED, now, self._random)
+            tx.add(replace(grant, state=GrantState.AWAITED, key_id=key.id, lapses_at=now + policy.bring_within))
+            tx.add(key)
+            waiting.for_deposit(tx, key)
+            for depositor in sorted(depositors):
+                tx.add(self._notice(NoticeKind.DEPOSIT, request, depositor))
 
     async def _authorise(self, actor: Actor, request: AccessRequest, ruling: Ruling, done: Act) -> None:
         """Whether this member may decide on this request, by the policy and the directory of this moment."""

@@ -29,7 +29,7 @@ from bot.desk.keys import (
 from bot.desk.lessons import heed
 from bot.desk.limits import next_month
 from bot.desk.model import Actor, Cause, Grant, Key, NoticeKind, Round, Story, TimerKind
-from bot.desk.policy import Policy, parse_duration
+from bot.desk.policy import Policy
 from bot.desk.ports import Clock, Random, Store, Transaction
 from bot.desk.providers import Providers
 from bot.desk.revoking import living
@@ -106,7 +106,7 @@ class Rotation:
                 key = self._in_place_of(tx, grant, depositors, now, actor, acknowledged=acknowledged)
             elif depositors is not None and grant.next_key_id is None:
                 key = self._ask_for_one(tx, grant, depositors, now)
-                tx.move(grant, next_key_id=key.id, lapses_at=now + self._bring_within())
+                tx.move(grant, next_key_id=key.id, lapses_at=now + self._policy.bring_within)
             else:
                 heed(tx, actor, now, acknowledged=acknowledged)
                 key = deliver_next(tx, grant, now, self._random)
@@ -328,7 +328,7 @@ class Rotation:
             GrantState.AWAITED if awaited else GrantState.READY,
             key_id=coming.id if coming else grant.key_id,
             next_key_id=None,
-            lapses_at=now + self._bring_within() if awaited else opens + self._pick_up_within(),
+            lapses_at=now + self._policy.bring_within if awaited else opens + self._policy.pick_up_within,
             rotates_at=None,
             overdue_since=None,
         )
@@ -338,12 +338,6 @@ class Rotation:
         return replaced
 
     # ----
-
-    def _bring_within(self) -> timedelta:
-        return parse_duration(self._policy.file.bring_within)
-
-    def _pick_up_within(self) -> timedelta:
-        return parse_duration(self._policy.file.pick_up_within)
 
     def _notify(self, tx: Transaction, kind: NoticeKind, grant: Grant, recipient: str) -> None:
         tx.add(new_notice(kind, grant, recipient, due_at=self._clock(), random=self._random))

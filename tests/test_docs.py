@@ -1,6 +1,7 @@
 """The pages say what the code does: a setting, state, act, command, scope or key that is not documented fails here."""
 
 import json
+import pkgutil
 import re
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import jsonschema
 import pytest
 import yaml
 
-from bot import checkup
+from bot import checkup, desk
 from bot.desk import audit, due, policy, states
 from bot.desk.model import NoticeKind
 from bot.metrics import Metrics
@@ -47,6 +48,16 @@ def test_every_state_and_act_is_documented() -> None:
         assert f"`{state.value}`" in DOCS["lifecycle.md"], state
     for act in audit.Act:
         assert f"| `{act.value}` |" in DOCS["audit.md"], act
+
+
+def test_every_room_of_the_desk_stands_once_on_its_map() -> None:
+    """A newcomer finds the room of a matter in the docstring of `bot.desk`."""
+    on_the_map = [
+        name
+        for line in re.findall(r"^- .+", str(desk.__doc__), flags=re.MULTILINE)
+        for name in re.findall(r"`(\w+)`", line)
+    ]
+    assert sorted(on_the_map) == sorted(room.name for room in pkgutil.iter_modules(desk.__path__))
 
 
 def test_every_message_is_shown() -> None:

@@ -26,6 +26,7 @@ from sandbox.server import running as sandbox_running
 from storage.migrate import engine_url, upgrade
 from storage.store import SqlStore
 from tests.flows.world import World, installed, settings_for
+from tests.lessons import everybody_read
 from tests.processes import DeskProcess, SharedClock, desk_process
 from tests.promises.corpus import Corpus, lived
 from tests.promises.inputs import NAMED, Input, make
@@ -452,6 +453,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="keydesk-fuzzing-") as folder:
         url = f"sqlite:///{folder}/keydesk.db"
         upgrade(url)
+        everybody_read(url)  # so that the story behind the siege comes to its links
         report = asyncio.run(_fuzz(chosen, url, Path(folder)))
     print(report.told())
     failed = [one.input.line() for one in report.findings if one.input]

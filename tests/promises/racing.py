@@ -120,25 +120,40 @@ class SealedLink:
 
 
 async def sealed_links(desks: Desks, count: int) -> list[SealedLink]:
-    """So many open links of the holder, each of a grant and with an envelope of its own, in one transaction."""
-    made: list[SealedLink] = []
+    """So many open links of the holder, each of a grant and with an envelope of its own, in one transaction.
+
+    Their keys are at the provider: an inventory in the middle of a race would end the grants of keys that are not.
+    """
+    made = [_sealed(f"example-secret-{number}-{os.urandom(16).hex()}", await _minted(desks)) for number in range(count)]
 
     def act(tx: Transaction) -> None:
-        for number in range(count):
-            things, link = _sealed(f"example-secret-{number}-{os.urandom(16).hex()}")
+        for things, _ in made:
             for thing in things:
                 tx.add(thing)
-            made.append(link)
 
     await desks.flow.store.write(act)
-    return made
+    return [link for _, link in made]
 
 
-def _sealed(secret: str) -> tuple[Sequence[AccessRequest | Decision | Grant | Key | Link], SealedLink]:
+async def _minted(desks: Desks) -> tuple[str, str]:
+    """A key at the provider, that nothing else is done with: the id in its name, and its handle."""
+    id, flow = new_id("k", os.urandom), desks.flow
+    answer = await flow.http.post(
+        f"{flow.servers.openai_url}/organization/projects/{DRAFT.scope.project}/service_accounts",
+        headers={"Authorization": f"Bearer {flow.servers.openai_admin_key}"},
+        json={"name": f"keydesk-{id}"},
+    )
+    assert answer.status_code == 200, answer.text
+    return id, answer.json()["id"]
+
+
+def _sealed(
+    secret: str, minted: tuple[str, str]
+) -> tuple[Sequence[AccessRequest | Decision | Grant | Key | Link], SealedLink]:
     now = datetime.now(UTC)
     asked = request(RequestState.APPROVED)
     decision, grant = approved(asked, GrantState.DELIVERING)
-    key_id, link_id = new_id("k", os.urandom), envelope.base64url(os.urandom(16))
+    (key_id, handle), link_id = minted, envelope.base64url(os.urandom(16))
     seed, expires_at = os.urandom(envelope.SEED_BYTES), now + timedelta(minutes=15)
     context = Context(TEAM, HOLDER, grant.id, key_id, link_id, stamp(expires_at))
     sealed = envelope.seal(Secret(secret), seed=seed, nonce=os.urandom(envelope.NONCE_BYTES), context=context)
@@ -152,7 +167,7 @@ def _sealed(secret: str) -> tuple[Sequence[AccessRequest | Decision | Grant | Ke
         marker=f"keydesk-{key_id}",
         state=KeyState.SEALED,
         intended_at=now,
-        handle=f"user-{key_id}",
+        handle=handle,
         fingerprint="exa…mple",
         expires_at=now + DRAFT.duration,
     )

@@ -2,16 +2,11 @@
 
 from tests.promises.crashes.stories import KEEP_ROUND, MINT_ACCOUNT, MINT_KEY
 
-PROJECTS, PEOPLE = "tests/providers/openai/test_projects.py", "tests/providers/openai/test_people.py"
 CONTRACT, LITELLM = "tests/providers/test_contract.py", "tests/providers/test_litellm.py"
 INVITED, USED = "tests/desk/test_invitations.py", "tests/desk/test_usage.py"
-BY_NAME = f"the next try finds it by its name: {PROJECTS}::test_a_project_that_was_half_made_is_finished"
-INVITED_ONCE = f"asked for before it is sent: {PEOPLE}::test_an_invitation_of_unknown_outcome_can_be_sent_again"
-WITHDRAWN = f"gone is gone: {CONTRACT}::test_an_invitation_is_sent_once_and_taken_back"
-INVITING = (
-    f"what is not written down is asked again: {INVITED}::test_what_fails_is_tried_again_and_invites_nobody_twice"
-)
-SWITCHED = f"on is on, off is off, however often: {CONTRACT}::test_a_key_is_switched_off_and_on"
+INVITED_ONCE = f"at Anthropic; asked for before it is sent: {CONTRACT}::test_an_invitation_is_sent_once_and_taken_back"
+WITHDRAWN = f"at Anthropic; gone is gone: {CONTRACT}::test_an_invitation_is_sent_once_and_taken_back"
+SWITCHED = f"at Anthropic; on is on, off is off, however often: {CONTRACT}::test_a_key_is_switched_off_and_on"
 SWITCHING = f"leased as a revocation is: {USED}::test_switching_that_fails_is_tried_again_and_revoking_wins"
 A_QUESTION = "changes nothing there: it asks"
 WITH_THE_LEASE = f"a part of the transaction of {KEEP_ROUND}"
@@ -34,16 +29,11 @@ ELSEWHERE = {
     "Mailing._next.go_on": f"{DIGESTS}::test_posted_and_the_answer_lost_it_is_not_posted_again",
     "Mailing.choose": f"the same choice again changes nothing: {DIGESTS}::test_it_is_moved_and_switched_off_and_on",
     "files.upload.v2": f"a file of nobody's; of the digest, as above: {DIGESTS}::test_a_process_that_dies_between_posting_and_writing_it_down",
-    "Leaving.look.ask_others": (
-        f"{REPLACED}::test_a_desk_that_died_before_others_were_asked_asks_when_it_is_told_again"
-    ),
     "Replacing.review": f"begun anew at each start and each night: {REPLACED}::test_another_policy_has_other_approvers",
     "Replacing.look": f"a timer's act: {REPLACED}::test_two_processes_ask_once",
     "_keep": f"the check is made anew: {CHECKED}::test_a_process_that_died_in_the_check_leaves_it_to_another",
     "Holders._have_admins_told": f"with the lease of its round: {CHECKED}::test_the_admins_are_told_once_in_their_working_hours",
     **{f"Holders.tell {number}": "a timer's act that writes nothing" for number in range(1, 4)},
-    "Timers._lease": f"{TIMERS}::test_who_lost_the_lease_writes_nothing",
-    "Timers._carry_out": f"{TIMERS}::test_after_a_day_of_outage_all_that_is_due_is_done_once",
     "Lapsing.decision": WITH_THE_TIMER,
     "Lapsing.pick_up": WITH_THE_TIMER,
     "Lapsing.deposit": WITH_THE_TIMER,
@@ -63,10 +53,6 @@ ELSEWHERE = {
     "Incidents.pause": f"pressed again it changes nothing: {INCIDENTS}::test_pause_switches_off_until_somebody_switches_on",
     "Timers._put_off": f"{TIMERS}::test_people_cannot_be_asked_and_it_is_tried_later",
     "Sweeps._write_down": f"{SWEEPS}::test_what_several_desks_did_stands_together",
-    "Leaving.look": (
-        "each piece whole, the rest when Slack's event comes again: "
-        "tests/desk/test_leaving.py::test_what_was_cut_off_is_ended_when_it_is_told_again"
-    ),
     "OpenAI.mint: POST": f"at an API that makes no keys apart from accounts; leaves what {MINT_ACCOUNT} leaves",
     "OpenAI._create_key: POST 2": f"at an API whose keys do not expire; the call before it is {MINT_KEY}, and it made nothing",
     "OpenAI._delete_keys: DELETE": "at an API that keeps the account; deletes what is left of its keys when it is asked again",
@@ -79,34 +65,12 @@ ELSEWHERE = {
     "LiteLLM._made_once: POST 2": f"the first again, with the same value: {LITELLM}::test_a_lost_answer_costs_no_key",
     "LiteLLM.mint: POST": "at a proxy that takes no value; leaves what LiteLLM._made_once: POST 1 leaves",
     "LiteLLM.create_project: POST": f"found by its name: {CONTRACT}::test_a_project_of_a_name_is_made_once",
-    "Projects._create: POST": BY_NAME,
-    **{f"Projects._limit: POST {number}": BY_NAME for number in range(1, 5)},
-    "Projects.create: POST": BY_NAME,
-    "Grants._placed": "tests/desk/test_new_projects.py::test_a_process_that_died_before_the_project_was_known",
-    "People._send: POST": INVITED_ONCE,
     "People.invite: POST": INVITED_ONCE,
-    "People._join: POST": INVITED_ONCE,
-    "People._delete: DELETE": WITHDRAWN,
-    "People._leave: DELETE": WITHDRAWN,
     "People.withdraw: DELETE 1": WITHDRAWN,
     "People.withdraw: DELETE 2": WITHDRAWN,
-    **dict.fromkeys(
-        (
-            "Invitations.carry_out",
-            *(f"Invitations._send {number}" for number in range(1, 5)),
-            "Invitations._follow",
-            "Invitations._withdraw 1",
-            "Invitations._withdraw 2",
-        ),
-        INVITING,
-    ),
-    "Watch.invite.lease": INVITING,
+    "Invitations._send 1": f"nothing was sent, and nothing will be: {INVITED}::test_who_left_before_it_was_sent_is_not_invited",
     "Anthropic._switch: POST": SWITCHED,
-    "LiteLLM._switch: POST": SWITCHED,
-    "OpenRouter._switch: PATCH": SWITCHED,
     "Switching.carry_out": SWITCHING,
-    "Switching.carry_out.write_down": SWITCHING,
-    "Switching.switch_on": f"pressed again it does the same: {USED}::test_an_approver_may_switch_it_on_and_its_holder_may_not",
     "Watch._begin_anew": f"due until it is done: {USED}::test_a_new_month_switches_it_on_again",
     "Inventory._compare": WITH_THE_LEASE,
     "Inventory._look_again.end": WITH_THE_LEASE,

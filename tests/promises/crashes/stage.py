@@ -25,7 +25,7 @@ from tests.processes import DeskProcess
 from tests.promises.dying import Dying
 
 Thing = TypeVar("Thing", AccessRequest, Grant, Key, Link, Notice)
-PROJECT = "proj_search"
+POST = "chat.postMessage"
 PATIENCE = 120.0  # seconds of real time for what the desk does at once, on a machine busy with much else
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 DEAD = (KeyState.REVOKED, KeyState.VOID)
@@ -35,7 +35,10 @@ LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 @dataclass
 class Stage:
-    """A desk that can die, its sandbox, and what there is to see of both."""
+    """A desk that can die, its sandbox, and what there is to see of both.
+
+    `deaths` is how often it died on the way of now, `posted` how many messages it had begun to post until then.
+    """
 
     flow: World
     desk: DeskProcess
@@ -50,6 +53,8 @@ class Stage:
     lived: set[str] = field(default_factory=set)
     died_at: datetime = LONG_AGO
     ways: int = 0
+    deaths: int = 0
+    posted: int = 0
     sound: bool = True
 
     def rows(self, kind: type[Thing]) -> list[Thing]:
@@ -57,8 +62,8 @@ class Stage:
         with self.database.connect() as connection:
             return [to_domain(kind, row) for row in connection.execute(select(table(kind))).mappings()]
 
-    async def dies(self, point: str, when: str, step: Callable[[], Awaitable[None]], *, since: str = "") -> list[str]:
-        """The step, of which the desk dies there; started again. The points that it came to before it died."""
+    async def dies(self, point: str, when: str, step: Callable[[], Awaitable[None]], *, since: str = "") -> None:
+        """The step, of which the desk dies there; started again."""
         await self.settled()
         met = len(self.dying.met())
         self.dying.at(point, when, since=since)
@@ -69,9 +74,10 @@ class Stage:
         assert self.desk.exit_code == -signal.SIGKILL
         self.died_at = self.flow.clock()
         self.lived |= set(await self.accounts())
+        self.deaths += 1
+        self.posted += came_to.count(POST)
         self.dying.nowhere()
         await self.desk.start()
-        return came_to
 
     async def accounts(self) -> list[str]:
         """What lives at the provider, by its marker: at OpenAI the service accounts, elsewhere the keys."""
@@ -79,17 +85,24 @@ class Stage:
             listing = self.vendors[self.provider].keys()
             names = [key.name async for key in listing if key.status is not KeyStatus.GONE]
             return [name for name in names if name.startswith("keydesk-")]
+        projects = await self.openai("projects")
+        lists = [await self.openai(f"projects/{one['id']}/service_accounts") for one in projects]
+        return [account["name"] for listed in lists for account in listed]
+
+    async def openai(self, path: str) -> list[Any]:
+        """What OpenAI's admin API lists there."""
         answer = await self.flow.http.get(
-            f"{self.flow.servers.openai_url}/organization/projects/{PROJECT}/service_accounts",
+            f"{self.flow.servers.openai_url}/organization/{path}",
             params={"limit": 100},
             headers={"Authorization": f"Bearer {self.flow.servers.openai_admin_key}"},
         )
-        return [account["name"] for account in answer.json()["data"]]
+        listed: list[Any] = answer.json()["data"]
+        return listed
 
     async def settled(self) -> None:
-        """Returns once the desk has nothing to do now. What a desk that died had leased waits for its lease to end."""
+        """Returns once the desk has nothing to do now, or is dead. What a dead one had leased waits for its lease to end."""
         until = time.monotonic() + PATIENCE
-        while left := self._left():
+        while self.desk.alive and (left := self._left()):
             assert time.monotonic() < until, f"still to do: {left}\n{self.desk.said()[-3000:]}"
             await asyncio.sleep(0.02)
 

@@ -28,6 +28,27 @@ from tests.promises.world import desks
 
 ONE_APPROVER = MANY_APPROVERS.replace('approvers = ["manager", "S0PLATFORM"]', 'approvers = ["manager"]')
 """And the channel: each message more makes each way slower, and says nothing more."""
+WHAT_RUNS = """
+[[rule]]
+name = "keys of what runs"
+requesters = ["everyone"]
+provider = "openai"
+projects = ["*"]
+permissions = ["models"]
+approvers = ["manager"]
+on_leaving = "hand_over"
+max_duration = "30d"
+max_monthly_budget = 200
+"""
+ROTATION = """
+[[rotation]]
+provider = "{provider}"
+interval = "2d"
+remind = []
+overdue = "disable"
+disable_after = "1d"
+"""
+"""A key that nobody rotates is switched off after three days, where its provider can."""
 SCOPES: Mapping[str, Mapping[str, str]] = {
     "openai": {},
     "openrouter": {"permission": "embeddings"},
@@ -53,6 +74,7 @@ class Stages:
             kept = None
         stage, _ = kept or await self._built(database, provider)
         stage.ways += 1
+        stage.deaths = stage.posted = 0
         stage.sound = False
         ben = stage.flow.ben
         for member in (ben, stage.flow.ana):
@@ -74,7 +96,11 @@ class Stages:
         dying = Dying(folder / "points")
         text = policy_of(provider)
         more = {
-            "openai": {"kek": KEK},
+            "openai": {
+                "kek": KEK,
+                "openai_alert_emails": "ana@acme.example",
+                "openai_requests_per_minute": "60",
+            },
             "openrouter": {
                 "openrouter_management_key": servers.openrouter_management_key,
                 "openrouter_base_url": servers.openrouter_url,
@@ -121,6 +147,7 @@ def _fresh(database: str, request: pytest.FixtureRequest, folder: Path) -> Itera
 def policy_of(provider: str) -> str:
     """One rule, for this provider alone; at OpenAI people bring keys of other kinds, too."""
     if provider == "openai":
-        return ONE_APPROVER + BROUGHT_KINDS
+        rule = ONE_APPROVER.replace("max_duration", "new_projects = true\ninvitations = true\nmax_duration", 1)
+        return rule + WHAT_RUNS + BROUGHT_KINDS
     text = ONE_APPROVER.replace('provider = "openai"', f'provider = "{provider}"')
-    return re.sub("permissions = .*", 'permissions = ["*"]', text)
+    return re.sub("permissions = .*", 'permissions = ["*"]', text) + ROTATION.format(provider=provider)

@@ -14,7 +14,7 @@ from bot.desk.hands import LEASE
 from bot.desk.model import RoundKind
 from bot.desk.revoking import QUARANTINE
 from bot.desk.watch import STALLED_AFTER
-from tests.promises.crashes.stage import MINUTE, PATIENCE, SECOND
+from tests.promises.crashes.stage import MINUTE, PATIENCE, POST, SECOND
 from tests.promises.crashes.way import Way
 
 
@@ -29,6 +29,7 @@ class Story:
     again: Callable[[Way], Awaitable[None]]
     end: str = "key"
     unreachable: str = ""
+    ends: Callable[[Way], Awaitable[str]] = Way.to_the_end
     provider: str = "openai"
 
     def __str__(self) -> str:
@@ -148,7 +149,7 @@ MINT_KEY, REVOKE = "OpenAI._create_key: POST 1", "OpenAI.revoke: DELETE"
 LEASE_KEYS, LEASE_NOTICES = "Watch.retire.lease", "Messages.deliver.lease"
 FOUND, WRITE_DOWN = "Revoking._found", "Revoking.carry_out.write_down"
 KEEP_ROUND = "Lease.write.both"
-POST, SHOWN = "chat.postMessage", "Messages._write_down"
+SHOWN = "Messages._write_down"
 
 STORIES = (
     Story("open the form", ("views.open",), Way.wait, Way.ask, Way.ask),
@@ -308,4 +309,3 @@ STORIES = (
         provider="litellm",
     ),
 )
-POINTS = tuple(dict.fromkeys(point for story in STORIES for point in story.points))

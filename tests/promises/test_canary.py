@@ -44,7 +44,7 @@ from bot.settings import Settings, SettingsFlaw, load
 from bot.slack import answers, client, directory, views
 from bot.web import app as web_app
 from bot.web import link, sessions, sign_in
-from sandbox.client import Snapshot
+from sandbox.client import Message, Snapshot
 from sandbox.credentials import Credentials
 from storage.transaction import SqlTransaction
 from tests import browser as chromium
@@ -418,13 +418,48 @@ async def picked_up_on_home_twice_lapsed_and_expired(flow: World, watch: Watched
     await flow.no_key_left()
 
 
+async def rotated_and_rotated_at_once(flow: World, watch: Watched) -> None:
+    """Another key takes the place of the one in use, and then another at once; nothing is left of the two before."""
+    before = await handed_over(flow)
+    assert (await flow.ben.click(await flow.approved(), "pick_up")).acknowledged
+    known = await opened_next(flow, watch, before)
+    (grant,) = await flow.store.read(lambda tx: tx.living_grants_of(flow.team, "U0BEN", 9))
+    assert (await flow.ben.click(await with_button(flow, "rotate"), "rotate")).acknowledged
+    known = await opened_next(flow, watch, known)
+    assert len(await flow.sandbox.openai_keys()) == 2
+    assert (await flow.ben.click(await with_button(flow, "switched"), "switched")).acknowledged
+    await flow.ben.expect(lambda seen: len([one for one in seen["openai"]["keys"] if one["status"] == "active"]) == 1)
+    assert (await flow.ben.command(f"/apikey rotate {grant.id} --now")).acknowledged
+    await flow.no_key_left()
+    assert (await flow.ben.click(await flow.offer(), "pick_up")).acknowledged
+    await opened_next(flow, watch, known)
+    assert (await flow.ben.click(await flow.ben.home("revoke"), "revoke")).acknowledged
+    await flow.no_key_left()
+
+
+async def opened_next(flow: World, watch: Watched, known: Sequence[str]) -> list[str]:
+    """Ben opens the link that is not known yet: all that are known from now on."""
+    (new,) = await flow.ben.expect(lambda seen: [one for one in links(flow, seen) if one not in known])
+    async with watch.browser(flow.settings.public_url) as browser:
+        await browser.sign_in("U0BEN")
+        assert (await flow.call(await browser.reveal(new))).status_code == 200
+    return [*known, new]
+
+
+async def with_button(flow: World, action: str) -> Message:
+    """The newest message in front of Ben that has the button."""
+    return await flow.ben.expect(
+        lambda seen: next((one for one in reversed(flow.ben.visible(seen)) if action in one.buttons), None)
+    )
+
+
 @pytest.mark.parametrize(
     ("database", "mode", "forced"), [("sqlite", "http", False), ("postgresql", "socket", True)], ids=["own", "forced"]
 )
 async def test_every_flow(
     request: pytest.FixtureRequest, tmp_path: Path, database: str, mode: str, forced: bool
 ) -> None:
-    """Asking, refusing, denying, cancelling, picking up, opening, lapsing, expiring, revoking, signing in and failing.
+    """Asking, refusing, denying, cancelling, picking up, opening, lapsing, expiring, revoking, rotating, signing in and failing.
 
     Once with the product's own logging at its debug level, as JSON, once with every logger of every library forced to debug.
     """
@@ -438,6 +473,7 @@ async def test_every_flow(
             await refused_denied_cancelled(running.flow)
             await opened_and_given_back(running.flow, watch)
             await picked_up_on_home_twice_lapsed_and_expired(running.flow, watch)
+            await rotated_and_rotated_at_once(running.flow, watch)
             await stopped_in_the_middle_of_a_mint(running)
             metrics = f"{running.flow.settings.public_url}/metrics"
             assert (await running.flow.http.get(metrics, headers={"Authorization": f"Bearer {token}"})).is_success

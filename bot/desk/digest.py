@@ -134,7 +134,7 @@ class Digests:
             idle=tuple(idle[:ATTENTION_SHOWN]),
             waiting=tuple(waiting[:ATTENTION_SHOWN]),
             advice=self._advice(tx, actor, days, keys, idle),
-            estimated=any(one.estimated for one in used if one.day >= days.first),
+            estimated=any(one.estimated for one in used if days.first <= one.day <= days.last),
         )
 
     def _key_week(self, story: Story, used: Sequence[DayUse], days: Days) -> KeyWeek:

@@ -14,7 +14,7 @@ from bot.desk.errors import NotWelcome, ProviderTransient, Unavailable, Undelive
 from bot.desk.hours import next_working
 from bot.desk.mailing import ENROL_EVERY, LEASE
 from bot.desk.model import Actor, Grant, Key, Outsiders, Person, Ruling
-from bot.desk.offer import Ability
+from bot.desk.offer import Ability, Basis
 from bot.desk.ports import Transaction
 from bot.desk.week import Digest, HolderWeek, Spent, Subscription, Tip, monday
 from storage.store import SqlStore
@@ -110,15 +110,18 @@ async def test_a_holder_is_told_what_the_week_cost_against_the_week_before_and_t
 
 
 async def test_a_month_that_is_over_is_told_of_alone(world: World) -> None:
-    """On the first of the next one, what is used of that day is not counted as the old one's."""
+    """On the first of the next one, what is used of that day is not counted as the old one's; nor does it make the week an estimate."""
     _, key = await holding(world, days=90)
     vendor = vendor_of(world)
     for day, dollars in ((date(2027, 1, 30), 2), (date(2027, 2, 1), 5)):
         vendor.use(key, dollars * DOLLAR, day=day)
+    today = {at: replace(one, basis=Basis.ESTIMATED) for at, one in vendor.used.items() if one.day.month == 2}
+    vendor.used |= today
     world.clock.now = datetime(2027, 2, 1, 7, 30, tzinfo=UTC)
     await world.watch.go_round()
     mine = await holder_week(world, NINE + 9 * ONE_WEEK)
     assert (mine.month, [one.month for one in mine.keys]) == (2 * DOLLAR, [2 * DOLLAR])
+    assert (len(today), mine.estimated) == (1, False)
 
 
 async def test_a_key_whose_use_nobody_reports_is_said_to_be_one(world: World) -> None:

@@ -164,3 +164,11 @@ def test_only_a_holder_is_sent_to_their_usage() -> None:
     told = " ".join(texts(views.digest(replace(whole, holder=None, admin=replace(whole.admin, overdue=1)))["blocks"]))
     assert "/apikey usage" not in told
     assert "1 key was not rotated in time. Whoever approved it was told" in told
+
+
+def test_a_key_that_is_switched_off_is_said_to_be() -> None:
+    """Else its holder wonders in the week's sums why it does nothing."""
+    holder = largest(stories.DRAFT).holder
+    assert holder
+    off = KeyWeek(stories.rotating(overdue=True, off=True), SPENT, SPENT.week, DAYS.last)
+    assert "`…abcd` (switched off): $12.40" in said_of(replace(holder, keys=(off,)))

@@ -615,3 +615,28 @@ def test_a_day_has_no_zero_in_front() -> None:
     """As people write it."""
     assert "|5 Mar 2027, 09:05 UTC>" in when(datetime(2027, 3, 5, 9, 5, tzinfo=UTC))
     assert day(date(2027, 3, 5)) == "5 Mar 2027"
+
+
+def test_who_left_is_not_told_that_they_asked_to_take_their_key_over() -> None:
+    """Somebody else did; whoever left is offered nothing and told whose it is."""
+    for story in (stories.orphaned(), stories.orphaned(to=GrantState.READY)):
+        told = said(views.notice(NoticeKind.OUTCOME, story))
+        assert "You were no full member of this workspace any more: the key `…abcd` is offered to others." in told
+        assert "You asked" not in told
+        assert "take it over" not in told
+
+
+def test_a_key_that_is_off_says_so_once_and_who_switches_it_on() -> None:
+    """Overdue, paused, or its budget used up until the month is over."""
+    overdue = stories.rotating(overdue=True, off=True)
+    story = said(views.notice(NoticeKind.ROTATION_OVERDUE, overdue))
+    assert "*It is switched off until it is rotated.* *Its rotation is overdue* since" in story
+    assert story.count("overdue") == 1
+    paused = stories.spent(20_400_000, key=KeyState.DISABLED)
+    assert paused.key
+    assert "An approver can switch it on before." in said(
+        views.notice(NoticeKind.BUDGET, replace(paused, key=replace(paused.key, due_at=stories.NOW)))
+    )
+    assert "An approver can switch it on again." in said(
+        views.notice(NoticeKind.BUDGET, replace(paused, key=replace(paused.key, due_at=None, paused_by="U0BEN")))
+    )

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 
 from bot.desk.limits import MICROS_IN_A_CENT
 from bot.desk.model import Story
-from bot.desk.states import GrantState
+from bot.desk.states import GrantState, KeyState
 from bot.desk.week import (
     HOURS,
     AdminWeek,
@@ -159,7 +159,8 @@ def _key(one: KeyWeek, days: Days) -> str:
     title = drafts.key_named(draft)
     print_ = f" `{name(one.story.key.fingerprint, 40)}`" if one.story.key and one.story.key.fingerprint else ""
     over = "" if one.story.grant and buttons.alive(one.story.grant) else " (over)"
-    return f"• {title[:1].upper()}{title[1:]}{print_}{over}: {_used(one, days)}"
+    off = " (switched off)" if one.story.key and one.story.key.state is KeyState.DISABLED and not over else ""
+    return f"• {title[:1].upper()}{title[1:]}{print_}{over}{off}: {_used(one, days)}"
 
 
 def _used(one: KeyWeek, days: Days) -> str:

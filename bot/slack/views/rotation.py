@@ -93,7 +93,7 @@ def overdue(story: Story) -> Message:
                 f"*{what}*\n{drafts.terms(draft)}\nIt was to be rotated by {when(grant.rotates_at)}, and they were "
                 f"reminded.{used} {then}"
             ),
-            actions(buttons.revoke(story), *buttons.switch_on(story)),
+            actions(*buttons.switch_on(story), buttons.revoke(story)),
             small(standing.progress(story)),
         ],
     }

@@ -116,6 +116,12 @@ def _grant_stands(story: Story, grant: Grant) -> str:
         case GrantState.DELIVERING:
             until = f" until {when(story.link.expires_at)}" if story.link else ""
             return f"Your link waits for you{until}. Lost it? Get a new one: the old one stops working."
+        case GrantState.ACTIVE if grant.left_at:
+            until = f" until {when(grant.expires_at)}" if grant.expires_at else ""
+            return (
+                f"You were no full member of this workspace any more: the key{_fingerprint(story)} is offered to others. "
+                f"It works{until}, for whoever takes it over.{_switched(story)}"
+            )
         case GrantState.ACTIVE:
             has = f"You have the key{_fingerprint(story)}{_until(grant)}.{_switched(story)}{_rotates(grant)}{_retiring(story)}"
             return f"{has}{_follows(story)}{_extension(story, you=True)}"
@@ -154,7 +160,7 @@ def _switched(story: Story) -> str:
     """Whether the key is off: somebody paused it, or its budget is used up."""
     if story.key and story.key.paused_by and (being := off(story.key)):
         if off_until_rotated(story.key):
-            return f" *It {being} until it is rotated*: that is overdue."
+            return f" *It {being} until it is rotated.*"
         if story.key.paused_by == Actor.system(story.key.team).id:
             return f" *It {being}*: its rotation is overdue, and this month's budget is used up."
         return f" *It {being}*: {mention(story.key.paused_by)} paused it."

@@ -73,8 +73,8 @@ def _follows(story: Story) -> str:
         case KeyState.DISABLING:
             return f"It is being switched off at {name(story.request.draft.provider_name)}."
         case KeyState.DISABLED:
-            until = f" until {when(key.due_at)}" if key.due_at else ""
-            return f"It is switched off{until}: calls with it are refused. An approver can switch it on before."
+            until, can = (f" until {when(key.due_at)}", "it on before") if key.due_at else ("", "it on again")
+            return f"It is switched off{until}: calls with it are refused. An approver can switch {can}."
         case KeyState.ENABLING:
             return f"It is being switched on again at {name(story.request.draft.provider_name)}."
         case _:

@@ -7,7 +7,7 @@ from bot.desk.approvers import Approvers
 from bot.desk.audit import Act
 from bot.desk.grants import Grants
 from bot.desk.limits import MICROS_IN_A_CENT, WARN_AT
-from bot.desk.model import AccessRequest, Actor, Cause, Decision, Grant, Key, NoticeKind
+from bot.desk.model import SYSTEM, AccessRequest, Cause, Decision, Grant, Key, NoticeKind
 from bot.desk.offer import Ability
 from bot.desk.policy import OverBudget, Policy
 from bot.desk.ports import Clock, Random, Store, Transaction
@@ -98,7 +98,7 @@ class Budgets:
         tx.record(
             team=grant.team,
             at=now,
-            actor=Actor.system(grant.team).id,
+            actor=SYSTEM,
             act=Act.WARNED,
             subject=grant.id,
             per_cent=percent,
@@ -121,8 +121,7 @@ class Budgets:
         if over is OverBudget.DISABLE and self._providers.offers(key.provider, Ability.DISABLE):
             self._switching.ask_off(tx, key, now)
         else:
-            by = Actor.system(grant.team).id
-            self._grants.end(tx, grant, now, by=by, because=Cause.OVERSPENT, recorded_as=Act.OVERSPENT)
+            self._grants.end(tx, grant, now, by=SYSTEM, because=Cause.OVERSPENT, recorded_as=Act.OVERSPENT)
         return True
 
     def begin_anew(self, tx: Transaction, key: Key, now: datetime) -> None:

@@ -27,6 +27,7 @@ from bot.desk.keys import begin_delivery, deliver_next, may_follow, not_delivere
 from bot.desk.lessons import heed
 from bot.desk.links import LINK_LIVES
 from bot.desk.model import (
+    SYSTEM,
     Actor,
     Cause,
     Context,
@@ -211,7 +212,7 @@ class Grants:
             tx.record(
                 team=key.team,
                 at=now,
-                actor=Actor.system(key.team).id,
+                actor=SYSTEM,
                 act=Act.PROJECT_MADE,
                 subject=grant.id,
                 provider=key.provider,
@@ -300,7 +301,7 @@ class Grants:
         tx.record(
             team=key.team,
             at=now,
-            actor=Actor.system(key.team).id,
+            actor=SYSTEM,
             act=Act.MINTED,
             subject=key.id,
             grant=key.grant_id,
@@ -337,7 +338,7 @@ class Grants:
         tx.record(
             team=key.team,
             at=now,
-            actor=Actor.system(key.team).id,
+            actor=SYSTEM,
             act=Act.PICK_UP_BROKEN,
             subject=grant.id,
             key=key.id,
@@ -408,7 +409,7 @@ class Grants:
         tx.add(new_notice(NoticeKind.ENDED, grant, grant.holder, due_at=due_at, random=self._random, waits=waits))
         tx.record(team=grant.team, at=now, actor=by, act=recorded_as, subject=grant.id, key=grant.key_id)
         if not alive:
-            tx.record(team=grant.team, at=now, actor=Actor.system(grant.team).id, act=Act.ENDED, subject=grant.id)
+            tx.record(team=grant.team, at=now, actor=SYSTEM, act=Act.ENDED, subject=grant.id)
 
     def take_back(self, tx: Transaction, link: Link, now: datetime, *, because: Cause, kind: NoticeKind) -> None:
         """A link was not opened, or not acknowledged, in time: its key dies, its holder may pick up, or rotate, again.

@@ -13,7 +13,7 @@ from bot.desk.door import Door
 from bot.desk.grants import Grants
 from bot.desk.hours import next_working
 from bot.desk.lapsing import over
-from bot.desk.model import Actor, Cause, Grant, Key, NoticeKind, RoundKind, Story, Timer, TimerKind
+from bot.desk.model import SYSTEM, Actor, Cause, Grant, Key, NoticeKind, RoundKind, Story, Timer, TimerKind
 from bot.desk.offer import Ability
 from bot.desk.policy import Idle
 from bot.desk.ports import Clock, Directory, Random, Store, Transaction
@@ -86,8 +86,7 @@ class Idling:
             if not timer.step:
                 return self._ask(tx, found, timer, now, tz)
             if what is Idle.REVOKE:
-                by = Actor.system(found.team).id
-                self._grants.end(tx, found, now, by=by, because=Cause.IDLE, recorded_as=Act.IDLE)
+                self._grants.end(tx, found, now, by=SYSTEM, because=Cause.IDLE, recorded_as=Act.IDLE)
                 return None
             return self._not_asked(tx, found, timer, now, due_at=now + IDLE_AFTER)
 
@@ -103,8 +102,7 @@ class Idling:
     def _ask(self, tx: Transaction, grant: Grant, timer: Timer, now: datetime, tz: str) -> Timer:
         tx.redraw(grant.team, grant.request_id, now)
         tx.add(new_notice(NoticeKind.IDLE, grant, grant.holder, due_at=self._clock(), random=self._random, waits=True))
-        system = Actor.system(grant.team).id
-        tx.record(team=grant.team, at=now, actor=system, act=Act.IDLE_ASKED, subject=grant.id)
+        tx.record(team=grant.team, at=now, actor=SYSTEM, act=Act.IDLE_ASKED, subject=grant.id)
         return replace(timer, step=1, due_at=next_working(now + ANSWER_WITHIN, tz))
 
     def _not_asked(self, tx: Transaction, grant: Grant, timer: Timer, now: datetime, *, due_at: datetime) -> Timer:

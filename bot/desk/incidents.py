@@ -19,6 +19,7 @@ from bot.desk.findings import Finding, Unusual
 from bot.desk.growth import DAY, HOUR
 from bot.desk.ids import new_id
 from bot.desk.model import (
+    SYSTEM,
     AccessRequest,
     Actor,
     Answer,
@@ -119,11 +120,11 @@ class Incidents:
             if incident is None or grant is None or incident.closed_at is not None:
                 return None
             if grant.state is not GrantState.ACTIVE:
-                self._close(tx, grant, incident, Answer.OVER, now, by=Actor.system(grant.team).id)
+                self._close(tx, grant, incident, Answer.OVER, now, by=SYSTEM)
             elif now < incident.seen_at + QUIET_AFTER:
                 return replace(timer, due_at=incident.seen_at + QUIET_AFTER)
             else:
-                self._close(tx, grant, incident, Answer.QUIET, now, by=Actor.system(grant.team).id)
+                self._close(tx, grant, incident, Answer.QUIET, now, by=SYSTEM)
             return None
 
         return act
@@ -192,7 +193,7 @@ class Incidents:
         tx.record(
             team=grant.team,
             at=now,
-            actor=Actor.system(grant.team).id,
+            actor=SYSTEM,
             act=Act.UNUSUAL,
             subject=incident.id,
             grant=grant.id,

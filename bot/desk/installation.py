@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from bot.desk.audit import Act
 from bot.desk.bell import Bell
 from bot.desk.errors import Unavailable
-from bot.desk.model import Actor, Silence
+from bot.desk.model import SYSTEM, Silence
 from bot.desk.ports import Clock, Line, Store, Transaction
 
 log = logging.getLogger(__name__)
@@ -113,4 +113,4 @@ class Installation:
 
     def _record(self, tx: Transaction, at: datetime, act: Act, **detail: str) -> None:
         team = self._line.team
-        tx.record(team=team, at=at, actor=Actor.system(team).id, act=act, subject=team, **detail)
+        tx.record(team=team, at=at, actor=SYSTEM, act=act, subject=team, **detail)

@@ -18,7 +18,7 @@ from bot.desk.bell import Bell
 from bot.desk.errors import ProviderTransient
 from bot.desk.grants import Grants
 from bot.desk.keys import not_delivered, put_away, retire
-from bot.desk.model import Actor, Cause, Grant, Key, Outsiders, Round
+from bot.desk.model import SYSTEM, Cause, Grant, Key, Outsiders, Round
 from bot.desk.offer import KeyStatus, ProviderKey
 from bot.desk.ports import Clock, Provider, Store, Transaction
 from bot.desk.providers import Providers
@@ -130,7 +130,7 @@ class Inventory:
             tx.record(
                 team=of.team,
                 at=self._clock(),
-                actor=Actor.system(of.team).id,
+                actor=SYSTEM,
                 act=Act.STRAY_REVOKED,
                 subject=listed.name.removeprefix("keydesk-"),
                 provider=of.provider,
@@ -174,8 +174,7 @@ class Inventory:
                 return self._another_vanished(tx, grant, now_key)
             if grant.state in (GrantState.ENDING, GrantState.ENDED):
                 return False
-            by = Actor.system(key.team).id
-            self._grants.end(tx, grant, self._clock(), by=by, because=Cause.VANISHED, recorded_as=Act.VANISHED)
+            self._grants.end(tx, grant, self._clock(), by=SYSTEM, because=Cause.VANISHED, recorded_as=Act.VANISHED)
             return True
 
         ended = await lease.write(end)
@@ -184,9 +183,9 @@ class Inventory:
 
     def _another_vanished(self, tx: Transaction, grant: Grant, key: Key) -> bool:
         """Beside the key that the holder has: an old one is gone before its grace ended, or the next one is not coming."""
-        now, system = self._clock(), Actor.system(key.team).id
+        now = self._clock()
         if key.state is KeyState.RETIRING:
-            retire(tx, key, now, by=system, because="vanished")
+            retire(tx, key, now, by=SYSTEM, because="vanished")
         elif key.id == grant.next_key_id:
             put_away(tx, grant, key, now, because=Cause.VANISHED)
             not_delivered(tx, key)

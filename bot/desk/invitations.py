@@ -11,7 +11,7 @@ from bot.desk.audit import Act
 from bot.desk.bell import Bell
 from bot.desk.door import unwelcome
 from bot.desk.errors import ProviderError, Superseded, Unavailable
-from bot.desk.model import Actor, Cause, Grant
+from bot.desk.model import SYSTEM, Actor, Cause, Grant
 from bot.desk.offer import Invitation
 from bot.desk.ports import Clock, Directory, Provider, Store, Transaction
 from bot.desk.providers import Providers
@@ -119,8 +119,7 @@ class Invitations:
 
     def _end(self, tx: Transaction, grant: Grant, now: datetime) -> None:
         """Who was to be invited may not be any more: left, or a guest now."""
-        by = Actor.system(grant.team).id
-        tx.move(grant, GrantState.ENDED, ended_at=now, ended_by=by, ended_because=Cause.REVOKED, due_at=None)
+        tx.move(grant, GrantState.ENDED, ended_at=now, ended_by=SYSTEM, ended_because=Cause.REVOKED, due_at=None)
         self._record(tx, grant, Act.ENDED, now)
         tx.redraw(grant.team, grant.request_id, now)
 
@@ -129,7 +128,7 @@ class Invitations:
         tx.record(
             team=grant.team,
             at=now,
-            actor=Actor.system(grant.team).id,
+            actor=SYSTEM,
             act=act,
             subject=grant.id,
             provider=scope.provider,

@@ -7,7 +7,7 @@ from bot.desk.audit import Act
 from bot.desk.errors import Superseded
 from bot.desk.ids import new_id
 from bot.desk.limits import MICROS_IN_A_CENT
-from bot.desk.model import Actor, Cause, Grant, Key
+from bot.desk.model import SYSTEM, Cause, Grant, Key
 from bot.desk.offer import Enforcer, LimitKind
 from bot.desk.ports import Random, Transaction
 from bot.desk.providers import Providers
@@ -48,7 +48,7 @@ def off_until_rotated(key: Key) -> bool:
     """Whether the key is off for no other reason than that its rotation is overdue: who rotates needs nobody's leave."""
     for_its_budget_too = key.state is KeyState.DISABLED and key.due_at is not None  # until the month is over
     off = key.state in (KeyState.DISABLING, KeyState.DISABLED)
-    return off and not for_its_budget_too and key.paused_by == Actor.system(key.team).id
+    return off and not for_its_budget_too and key.paused_by == SYSTEM
 
 
 def still_theirs(grant: Grant) -> None:
@@ -182,9 +182,8 @@ def put_away(tx: Transaction, grant: Grant, key: Key, now: datetime, *, because:
     if key.state not in ALIVE:
         return
     if key.state is KeyState.AWAITED:
-        system = Actor.system(key.team).id
         tx.move(key, KeyState.VOID)
-        tx.record(team=key.team, at=now, actor=system, act=Act.VOIDED, subject=key.id, grant=grant.id, handle="")
+        tx.record(team=key.team, at=now, actor=SYSTEM, act=Act.VOIDED, subject=key.id, grant=grant.id, handle="")
     elif because in _RESTS_AGAIN and tx.deposit(key.team, key.id) is not None:
         tx.move(key, KeyState.DEPOSITED, expires_at=None)
     else:
@@ -196,7 +195,7 @@ def put_away(tx: Transaction, grant: Grant, key: Key, now: datetime, *, because:
         tx.record(
             team=link.team,
             at=now,
-            actor=Actor.system(link.team).id,
+            actor=SYSTEM,
             act=Act.LINK_CLOSED,
             subject=link.id,
             key=key.id,

@@ -11,7 +11,7 @@ from bot.desk.approvers import Approvers
 from bot.desk.audit import Act
 from bot.desk.grants import Grants
 from bot.desk.hours import after_working, next_working
-from bot.desk.model import AccessRequest, Actor, Cause, Decision, Grant, Key, Notice, NoticeKind, Timer
+from bot.desk.model import SYSTEM, AccessRequest, Actor, Cause, Decision, Grant, Key, Notice, NoticeKind, Timer
 from bot.desk.policy import Refuse
 from bot.desk.ports import Clock, Directory, Random, Store, Transaction
 from bot.desk.requests import redraw_extended
@@ -81,8 +81,7 @@ class Lapsing:
         tx.redraw(request.team, request.id, now)
         redraw_extended(tx, request, now)
         tx.add(self._notice(NoticeKind.OUTCOME, request, request.requester, due_at=told_at))
-        system = Actor.system(request.team).id
-        tx.record(team=request.team, at=now, actor=system, act=Act.LAPSED, subject=request.id)
+        tx.record(team=request.team, at=now, actor=SYSTEM, act=Act.LAPSED, subject=request.id)
 
     # ---- a pick-up
 
@@ -196,8 +195,7 @@ class Lapsing:
         because: Cause,
         told_at: datetime,
     ) -> None:
-        by = Actor.system(grant.team).id
-        self._grants.end(tx, grant, now, by=by, because=because, recorded_as=Act.OFFER_LAPSED, tell_at=told_at)
+        self._grants.end(tx, grant, now, by=SYSTEM, because=because, recorded_as=Act.OFFER_LAPSED, tell_at=told_at)
         redraw_extended(tx, request, now)
 
     def _notice(self, kind: NoticeKind, request: AccessRequest, recipient: str, *, due_at: datetime) -> Notice:

@@ -10,7 +10,7 @@ from bot.desk.bell import Bell
 from bot.desk.grants import Grants
 from bot.desk.hours import next_working
 from bot.desk.keys import put_away
-from bot.desk.model import AccessRequest, Actor, Cause, Grant, NoticeKind, Person, TimerKind
+from bot.desk.model import SYSTEM, AccessRequest, Actor, Cause, Grant, NoticeKind, Person, TimerKind
 from bot.desk.policy import OnLeaving
 from bot.desk.ports import Clock, Directory, Random, Store, Transaction
 from bot.desk.providers import Providers
@@ -111,19 +111,19 @@ class Leaving:
 
     def _end_some(self, tx: Transaction, member: Actor, why: str, offers: Mapping[str, Heirs]) -> bool:
         """Whether there was anything to end. What is not in use, or that nobody can take over, ends at once."""
-        now, system = self._clock(), Actor.system(member.team).id
+        now = self._clock()
         grants = tx.living_grants_of(member.team, member.id, BATCH)
         for grant in grants:
             if grant.state is GrantState.ACTIVE and (heirs := offers.get(grant.id)):
                 self._offer(tx, grant, heirs, now)
             else:
-                self._grants.end(tx, grant, now, by=system, because=Cause.LEFT, recorded_as=Act.HOLDER_LEFT)
+                self._grants.end(tx, grant, now, by=SYSTEM, because=Cause.LEFT, recorded_as=Act.HOLDER_LEFT)
         requests = tx.pending_of(member.team, member.id, BATCH)
         for request in requests:
             tx.move(request, RequestState.LEFT)
             tx.redraw(request.team, request.id, now)
             redraw_extended(tx, request, now)
-            tx.record(team=request.team, at=now, actor=system, act=Act.REQUESTER_LEFT, subject=request.id, because=why)
+            tx.record(team=request.team, at=now, actor=SYSTEM, act=Act.REQUESTER_LEFT, subject=request.id, because=why)
         return bool(grants or requests)
 
     def _offer(self, tx: Transaction, grant: Grant, heirs: Heirs, now: datetime) -> None:
@@ -143,7 +143,7 @@ class Leaving:
         tx.record(
             team=grant.team,
             at=now,
-            actor=Actor.system(grant.team).id,
+            actor=SYSTEM,
             act=Act.HAND_OVER_OFFERED,
             subject=grant.id,
             to=" ".join(sorted(heirs)),

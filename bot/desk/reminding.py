@@ -18,7 +18,7 @@ from bot.desk.errors import present
 from bot.desk.grants import Grants
 from bot.desk.hours import last_working, next_working
 from bot.desk.lapsing import over
-from bot.desk.model import Actor, Cause, Grant, Notice, NoticeKind, Story, Timer, TimerKind
+from bot.desk.model import SYSTEM, Actor, Cause, Grant, Notice, NoticeKind, Story, Timer, TimerKind
 from bot.desk.offer import Ability
 from bot.desk.policy import Overdue, Policy, Rotating
 from bot.desk.ports import Clock, Directory, Random, Store, Transaction
@@ -179,16 +179,15 @@ class Reminding:
         if (waits := next_working(now, tz)) > now:
             return replace(timer, due_at=waits)
         key = tx.key(grant.team, grant.key_id or "")
-        system = Actor.system(grant.team).id
-        if key is None or key.paused_by == system:
+        if key is None or key.paused_by == SYSTEM:
             return None  # it is off already
         if key.paused_by is not None or key.state is KeyState.ENABLING:
             return replace(timer, due_at=now + LOOK_AGAIN)  # a pause is no rotation: what policy says follows it
         if self._providers.offers(key.provider, Ability.DISABLE):
-            self._switching.pause(tx, key, now, by=system)
+            self._switching.pause(tx, key, now, by=SYSTEM)
             self._tell_holder(tx, grant, now, first=False)
         else:
-            self._grants.end(tx, grant, now, by=system, because=Cause.NOT_ROTATED, recorded_as=Act.NOT_ROTATED)
+            self._grants.end(tx, grant, now, by=SYSTEM, because=Cause.NOT_ROTATED, recorded_as=Act.NOT_ROTATED)
         return None
 
     async def again(self, timer: Timer) -> Done:
@@ -254,6 +253,7 @@ class Reminding:
     def _notice(self, kind: NoticeKind, grant: Grant, recipient: str, *, due_at: datetime) -> Notice:
         return new_notice(kind, grant, recipient, due_at=due_at, random=self._random, waits=True)
 
-    def _record(self, tx: Transaction, grant: Grant, act: Act, now: datetime, *, by: str = "", **detail: str) -> None:
-        actor = by or Actor.system(grant.team).id
-        tx.record(team=grant.team, at=now, actor=actor, act=act, subject=grant.id, key=grant.key_id, **detail)
+    def _record(
+        self, tx: Transaction, grant: Grant, act: Act, now: datetime, *, by: str = SYSTEM, **detail: str
+    ) -> None:
+        tx.record(team=grant.team, at=now, actor=by, act=act, subject=grant.id, key=grant.key_id, **detail)

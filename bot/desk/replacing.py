@@ -14,7 +14,7 @@ from bot.desk.approvers import Approvers
 from bot.desk.audit import Act
 from bot.desk.errors import Unavailable
 from bot.desk.hours import next_working
-from bot.desk.model import AccessRequest, Actor, Grant, NoticeKind, Timer, TimerKind
+from bot.desk.model import SYSTEM, AccessRequest, Actor, Grant, NoticeKind, Timer, TimerKind
 from bot.desk.policy import Refuse
 from bot.desk.ports import Clock, Directory, Random, Store, Transaction
 from bot.desk.requests import succeeded_by
@@ -138,8 +138,7 @@ class Replacing:
 
     def _record(self, tx: Transaction, question: Question, act: Act, **detail: str) -> None:
         request = question.request
-        system = Actor.system(request.team).id
-        tx.record(team=request.team, at=self._clock(), actor=system, act=act, subject=request.id, **detail)
+        tx.record(team=request.team, at=self._clock(), actor=SYSTEM, act=act, subject=request.id, **detail)
 
 
 def _question(tx: Transaction, team: str, request_id: str) -> Question | None:

@@ -12,7 +12,7 @@ from bot.desk.approvers import Approvers
 from bot.desk.audit import Act
 from bot.desk.bell import Bell
 from bot.desk.errors import NotThere, ProviderError, ProviderTransient, Superseded, Unavailable
-from bot.desk.model import NEW_PROJECT, AccessRequest, Actor, Decision, Grant, Key, NoticeKind
+from bot.desk.model import NEW_PROJECT, SYSTEM, AccessRequest, Decision, Grant, Key, NoticeKind
 from bot.desk.offer import Ability, KeyStatus
 from bot.desk.ports import Clock, Provider, Random, Store, Transaction
 from bot.desk.providers import Providers
@@ -129,7 +129,7 @@ class Revoking:
         tx.record(
             team=key.team,
             at=now,
-            actor=Actor.system(key.team).id,
+            actor=SYSTEM,
             act=Act.FOUND,
             subject=key.id,
             grant=key.grant_id,
@@ -178,7 +178,7 @@ class Revoking:
         tx.record(
             team=key.team,
             at=now,
-            actor=Actor.system(key.team).id,
+            actor=SYSTEM,
             act=Act.STUCK,
             subject=key.id,
             grant=key.grant_id,
@@ -207,7 +207,7 @@ class Revoking:
         tx.record(
             team=key.team,
             at=now,
-            actor=Actor.system(key.team).id,
+            actor=SYSTEM,
             act=Act.BY_HAND,
             subject=key.id,
             grant=key.grant_id,
@@ -226,7 +226,7 @@ class Revoking:
         tx.record(
             team=key.team,
             at=now,
-            actor=Actor.system(key.team).id,
+            actor=SYSTEM,
             act=act,
             subject=key.id,
             grant=key.grant_id,
@@ -249,7 +249,7 @@ def close(tx: Transaction, key: Key, now: datetime) -> None:
         raise NotThere("There is no such key here.")
     if grant.state is GrantState.ENDING and not living(tx, grant):
         tx.move(grant, GrantState.ENDED)
-        tx.record(team=grant.team, at=now, actor=Actor.system(grant.team).id, act=Act.ENDED, subject=grant.id)
+        tx.record(team=grant.team, at=now, actor=SYSTEM, act=Act.ENDED, subject=grant.id)
     tx.redraw(grant.team, grant.request_id, now)
 
 

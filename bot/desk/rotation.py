@@ -28,7 +28,7 @@ from bot.desk.keys import (
 )
 from bot.desk.lessons import heed
 from bot.desk.limits import next_month
-from bot.desk.model import Actor, Cause, Grant, Key, NoticeKind, Round, Story, TimerKind
+from bot.desk.model import SYSTEM, Actor, Cause, Grant, Key, NoticeKind, Round, Story, TimerKind
 from bot.desk.policy import Policy
 from bot.desk.ports import Clock, Random, Store, Transaction
 from bot.desk.providers import Providers
@@ -204,7 +204,7 @@ class Rotation:
         tx.record(
             team=grant.team,
             at=now,
-            actor=Actor.system(grant.team).id,
+            actor=SYSTEM,
             act=Act.ROTATION_LAPSED,
             subject=grant.id,
             key=key.id,
@@ -243,7 +243,7 @@ class Rotation:
         It is silent when the new one was used in an hour after the last in which the old one can have been, and that hour is
         over for longer than the provider's reports are late. Whether there was anything to tell.
         """
-        now, system = self._clock(), Actor.system(of.team).id
+        now = self._clock()
         old_keys = tx.retiring_keys(of.team, of.provider, RETIRING_AT_MOST)
         for old in old_keys:
             grant = present(tx.grant(old.team, old.grant_id))
@@ -252,13 +252,13 @@ class Rotation:
             new_used, old_used = used.get(new.id) if new else None, used.get(old.id)
             known = old.meter is not None  # else nothing tells that it is silent: its grace decides
             if known and new_used and _silent(old_used, before=new_used, held_since=grant.held_since, now=now, lag=lag):
-                retire(tx, old, now, by=system, because="silent")
+                retire(tx, old, now, by=SYSTEM, because="silent")
             tx.redraw(grant.team, grant.request_id, now)  # the card tells when both were used last
         return bool(old_keys)
 
     def end_grace(self, tx: Transaction, key: Key, now: datetime) -> None:
         """The grace of an old key is over. Raises `Superseded` when it moved on."""
-        retire(tx, key, now, by=Actor.system(key.team).id, because="grace")
+        retire(tx, key, now, by=SYSTEM, because="grace")
         grant = present(tx.grant(key.team, key.grant_id))
         tx.redraw(grant.team, grant.request_id, now)
 

@@ -10,7 +10,7 @@ from bot.desk.door import Door
 from bot.desk.errors import NotAllowed, NotThere, ProviderError, Superseded
 from bot.desk.keys import break_off_rotation, retire
 from bot.desk.limits import next_month
-from bot.desk.model import AccessRequest, Actor, Cause, Grant, Key, Story
+from bot.desk.model import SYSTEM, AccessRequest, Actor, Cause, Grant, Key, Story
 from bot.desk.ports import Clock, Store, Transaction
 from bot.desk.providers import Providers
 from bot.desk.retrying import wait_before
@@ -81,7 +81,7 @@ class Switching:
 
     def ask_off(self, tx: Transaction, key: Key, now: datetime) -> None:
         """The key is to be switched off until the month is over; the desk does it by itself alone."""
-        self._ask(tx, key, KeyState.DISABLING, Act.DISABLE_ASKED, now, by=Actor.system(key.team).id)
+        self._ask(tx, key, KeyState.DISABLING, Act.DISABLE_ASKED, now, by=SYSTEM)
 
     def pause(self, tx: Transaction, key: Key, now: datetime, *, by: str) -> None:
         """Somebody wants the key off until somebody wants it on. One that its budget has switched off stays off.
@@ -112,7 +112,7 @@ class Switching:
             tx.move(key, due_at=None)
             self._redraw(tx, key, now)  # where it is off for its rotation alone, its holder can turn that from here on
         else:
-            self.ask_on(tx, key, now, by=Actor.system(key.team).id)
+            self.ask_on(tx, key, now, by=SYSTEM)
 
     def ask_on(self, tx: Transaction, key: Key, now: datetime, *, by: str) -> None:
         """The key is to be switched on again."""
@@ -135,7 +135,7 @@ class Switching:
         break_off_rotation(tx, grant, now, because=Cause.SWITCHED_OFF)
         for other in living(tx, grant):
             if other.state is KeyState.RETIRING:
-                retire(tx, other, now, by=Actor.system(key.team).id, because="switched off")
+                retire(tx, other, now, by=SYSTEM, because="switched off")
 
     async def carry_out(self, key: Key) -> None:
         """Switches a key at its provider. What fails is tried again, later and later.
@@ -163,7 +163,7 @@ class Switching:
             tx.record(
                 team=key.team,
                 at=now,
-                actor=Actor.system(key.team).id,
+                actor=SYSTEM,
                 act=Act.DISABLED if off else Act.ENABLED,
                 subject=key.id,
                 grant=key.grant_id,

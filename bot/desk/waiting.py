@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from bot.desk.audit import Act, stamp
-from bot.desk.model import AccessRequest, Actor, Grant, Key, TimerKind
+from bot.desk.model import SYSTEM, AccessRequest, Grant, Key, TimerKind
 from bot.desk.ports import Transaction
 from bot.desk.states import GrantState
 
@@ -53,12 +53,4 @@ def _succeed(tx: Transaction, grant: Grant, extends: str, now: datetime) -> None
     tx.redraw(old.team, old.request_id, now)
     ends = min(old.expires_at, now + SUCCEEDED_AFTER)
     tx.move(old, expires_at=ends)
-    tx.record(
-        team=old.team,
-        at=now,
-        actor=Actor.system(old.team).id,
-        act=Act.SUCCEEDED,
-        subject=old.id,
-        by=grant.id,
-        ends=stamp(ends),
-    )
+    tx.record(team=old.team, at=now, actor=SYSTEM, act=Act.SUCCEEDED, subject=old.id, by=grant.id, ends=stamp(ends))

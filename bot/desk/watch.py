@@ -24,7 +24,7 @@ from bot.desk.installation import Installation
 from bot.desk.invitations import Invitations
 from bot.desk.mailing import Mailing
 from bot.desk.messages import Messages
-from bot.desk.model import Actor, Cause, Grant, Key, Link, NoticeKind
+from bot.desk.model import SYSTEM, Cause, Grant, Key, Link, NoticeKind
 from bot.desk.ports import Clock, Random, Store, Transaction
 from bot.desk.providers import Providers
 from bot.desk.revoking import Revoking
@@ -261,9 +261,8 @@ class Watch:
         )
 
     def _expire(self, grant: Grant, tx: Transaction) -> None:
-        by = Actor.system(grant.team).id
         because, act = (Cause.LEFT, Act.HOLDER_LEFT) if grant.left_at else (Cause.EXPIRED, Act.EXPIRED)
-        self._grants.end(tx, grant, self._clock(), by=by, because=because, recorded_as=act)
+        self._grants.end(tx, grant, self._clock(), by=SYSTEM, because=because, recorded_as=act)
 
     def _end_grace(self, key: Key, tx: Transaction) -> None:
         self._rotation.end_grace(tx, key, self._clock())

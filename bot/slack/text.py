@@ -3,6 +3,8 @@
 import unicodedata
 from datetime import UTC, date, datetime, timedelta
 
+from bot.desk.model import SYSTEM
+
 ELLIPSIS = "…"
 JOINERS = "\u200c\u200d"  # scripts and emoji need them; every other invisible character can only mislead
 
@@ -56,7 +58,7 @@ def quoted(text: str, most: int, lines: int = 25) -> str:
 
 def mention(member: str) -> str:
     """A member by id; Slack shows the name. The desk itself by its own."""
-    return "Keydesk" if member == "system" else f"<@{member}>"
+    return "Keydesk" if member == SYSTEM else f"<@{member}>"
 
 
 def when(at: datetime) -> str:

@@ -13,7 +13,7 @@ from bot.desk.errors import NotYours, ProviderTransient, Superseded
 from bot.desk.hours import next_working
 from bot.desk.ids import new_id
 from bot.desk.installation import ASKED_EVERY
-from bot.desk.model import Actor, Cause, Grant, Handover, Key, NoticeKind, Ruling, Story, TimerKind
+from bot.desk.model import SYSTEM, Cause, Grant, Handover, Key, NoticeKind, Ruling, Story, TimerKind
 from bot.desk.policy import Overdue, Rotating
 from bot.desk.ports import Transaction
 from bot.desk.reminding import later, plan
@@ -247,7 +247,7 @@ async def test_whoever_holds_a_key_that_is_off_for_its_budget_too_waits_for_the_
 
     await world.store.write(used_up)
     await until(world, DUE + WEEK, grant)
-    assert (await world.key(key.id)).paused_by == Actor.system(TEAM).id
+    assert (await world.key(key.id)).paused_by == SYSTEM
     with pytest.raises(Superseded):
         await begun(world, grant)
     world.clock.now += 2 * WEEK
@@ -282,7 +282,7 @@ async def test_a_pause_is_no_way_round_what_policy_says_of_an_overdue_key(world:
     await world.switching.switch_on(BEN, grant.id)
     await until(world, DUE + 24 * DAY, grant)
     off = await world.key(key.id)
-    assert (off.state, off.paused_by) == (KeyState.DISABLED, Actor.system(TEAM).id)
+    assert (off.state, off.paused_by) == (KeyState.DISABLED, SYSTEM)
 
 
 async def test_a_moment_without_slack_moves_no_reminder(world: World) -> None:
@@ -370,7 +370,7 @@ async def test_a_key_that_is_overdue_is_switched_off_until_it_is_rotated(world: 
     grant = await held(world)
     await until(world, DUE + WEEK, grant)
     (key,) = await world.keys(grant)
-    assert (key.state, key.paused_by) == (KeyState.DISABLED, Actor.system(TEAM).id)
+    assert (key.state, key.paused_by) == (KeyState.DISABLED, SYSTEM)
     assert isinstance(world.vendor, MeteredVendor)
     assert world.vendor.off == {key.handle}
     overdue = (await world.grant(grant)).overdue_since
@@ -396,7 +396,7 @@ async def test_it_is_switched_off_though_the_app_was_taken_away(world: World) ->
     await world.installation.look("app_uninstalled")
     assert await until(world, DUE + WEEK, grant) == []
     key = (await world.keys(grant))[0]
-    assert (key.state, key.paused_by) == (KeyState.DISABLED, Actor.system(TEAM).id)
+    assert (key.state, key.paused_by) == (KeyState.DISABLED, SYSTEM)
     world.people.silent, world.people.refuses = False, None
     await world.sweep(after=ASKED_EVERY)
     posted = await until(world, world.clock.now + 4 * DAY, grant)

@@ -2,7 +2,7 @@
 
 from bot.desk.model.grant import Cause, Deposit, Grant, Key, Link
 from bot.desk.model.notice import Notice, NoticeKind
-from bot.desk.model.people import Actor, Person, Session
+from bot.desk.model.people import SYSTEM, Actor, Person, Session
 from bot.desk.model.request import NEW_PROJECT, AccessRequest, Decision, Draft, Ruling, Scope, Wish
 from bot.desk.model.secret import Context, Handover, Minted, Sealed, Secret, Unwritten
 from bot.desk.model.standing import DeskState, Outsiders, ProviderState, Round, RoundKind, Silence
@@ -12,6 +12,7 @@ from bot.desk.model.usage import Answer, DayUse, HourUse, Incident, Spending
 
 __all__ = [
     "NEW_PROJECT",
+    "SYSTEM",
     "AccessRequest",
     "Actor",
     "Answer",

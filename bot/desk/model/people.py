@@ -2,18 +2,16 @@
 
 from dataclasses import dataclass
 
+SYSTEM = "system"
+"""Who acts where the desk does by itself, in an audit entry or as who ended or paused something; no member's id."""
+
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Whoever acts: a Slack member of a team, or the desk itself (`Actor.system`)."""
+    """Whoever acts: a Slack member of a team."""
 
     team: str
     id: str
-
-    @classmethod
-    def system(cls, team: str) -> "Actor":
-        """The desk acting by itself, in a sweep."""
-        return cls(team=team, id="system")
 
 
 @dataclass(frozen=True, slots=True)

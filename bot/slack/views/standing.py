@@ -2,7 +2,7 @@
 
 from bot.desk.keys import off_until_rotated
 from bot.desk.links import LINK_LIVES
-from bot.desk.model import Actor, Cause, Grant, Key, Ruling, Story
+from bot.desk.model import SYSTEM, Cause, Grant, Key, Ruling, Story
 from bot.desk.states import GrantState, KeyState, RequestState
 from bot.desk.stories import goes_on
 from bot.slack.text import mention, name, quoted, span, when
@@ -161,7 +161,7 @@ def _switched(story: Story) -> str:
     if story.key and story.key.paused_by and (being := off(story.key)):
         if off_until_rotated(story.key):
             return f" *It {being} until it is rotated.*"
-        if story.key.paused_by == Actor.system(story.key.team).id:
+        if story.key.paused_by == SYSTEM:
             return f" *It {being}*: its rotation is overdue, and this month's budget is used up."
         return f" *It {being}*: {mention(story.key.paused_by)} paused it."
     match story.key.state if story.key else None:
@@ -287,8 +287,8 @@ def _ended(grant: Grant, *, you: bool = False) -> str:
     if you and grant.ended_by == grant.holder:
         return f"You {done} it{at}."
     if drafts.invited(grant.draft):
-        return f"Withdrawn by {mention(grant.ended_by or 'system')}{at}."
-    return f"Revoked by {mention(grant.ended_by or 'system')}{at}."
+        return f"Withdrawn by {mention(grant.ended_by or SYSTEM)}{at}."
+    return f"Revoked by {mention(grant.ended_by or SYSTEM)}{at}."
 
 
 def _no_key_lives(story: Story) -> str:

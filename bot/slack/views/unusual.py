@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from bot.desk.findings import Finding, Like, Measure, Unusual
 from bot.desk.limits import MICROS_IN_A_CENT
-from bot.desk.model import Answer, Incident, Story
+from bot.desk.model import SYSTEM, Answer, Incident, Story
 from bot.desk.states import GrantState, KeyState
 from bot.slack.text import cost, mention, name, when
 from bot.slack.views import buttons, drafts, standing
@@ -134,7 +134,7 @@ def _follows(story: Story, incident: Incident, *, you: bool) -> str:
     grant, key = story.grant, story.key
     if grant is None or key is None or grant.state is not GrantState.ACTIVE:
         return standing.standing(story) if you else standing.progress(story)
-    by = mention(incident.answered_by or "system")
+    by = mention(incident.answered_by or SYSTEM)
     off = {
         KeyState.DISABLING: " The key is being switched off.",
         KeyState.DISABLED: " *The key is switched off*: calls with it are refused.",

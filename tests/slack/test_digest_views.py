@@ -6,7 +6,7 @@ from datetime import date, timedelta
 import pytest
 
 from bot.desk import digest as shown
-from bot.desk.model import Draft, Outsiders, Story
+from bot.desk.model import Answer, Draft, Outsiders, Story
 from bot.desk.states import GrantState, KeyState
 from bot.desk.week import (
     AdminWeek,
@@ -172,3 +172,18 @@ def test_a_key_that_is_switched_off_is_said_to_be() -> None:
     assert holder
     off = KeyWeek(stories.rotating(overdue=True, off=True), SPENT, SPENT.week, DAYS.last)
     assert "`…abcd` (switched off): $12.40" in said_of(replace(holder, keys=(off,)))
+
+
+def test_an_admin_reads_what_came_of_unusual_use() -> None:
+    """Of each incident of the week: who answered what, or that nobody did."""
+    whole = largest(stories.DRAFT)
+    assert whole.admin
+    for answer, word in (
+        (None, "*Nobody answered yet.*"),
+        (Answer.MINE, "said that it was theirs."),
+        (Answer.PAUSED, "paused the key."),
+        (Answer.QUIET, "nothing unusual came for a day"),
+        (Answer.OVER, "The key is over."),
+    ):
+        admin = replace(whole.admin, unusual=(stories.suspected(answer=answer),))
+        assert word in " ".join(texts(views.digest(replace(whole, admin=admin))["blocks"]))

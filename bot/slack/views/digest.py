@@ -42,7 +42,7 @@ from bot.slack.views.kit import (
     section,
     small,
 )
-from bot.slack.views.unusual import line
+from bot.slack.views.unusual import came_of, line
 
 SETTINGS_FORM = "digest_settings"
 """The form's callback id."""
@@ -249,7 +249,7 @@ def _admin(told: AdminWeek, chart: Block | None) -> list[Block]:
             lines.append(f"… and {len(told.outsiders) - OUTSIDERS_SHOWN} more projects with such keys")
         blocks.append(section("*Keys that are nobody's*: made outside of this desk\n" + "\n".join(lines)))
     if told.unusual_count:
-        lines = [f"• {line(story)}" for story in told.unusual]
+        lines = [f"• {line(one)}{' ' + came_of(one.incident) if one.incident else ''}" for one in told.unusual]
         if told.unusual_count > len(told.unusual):
             lines.append(f"… and {told.unusual_count - len(told.unusual)} more")
         blocks.append(section("*Unusual use*\n" + "\n".join(lines)))

@@ -59,6 +59,22 @@ def line(story: Story) -> str:
     return f"*{whose}*, since {when(story.incident.opened_at)}\n{first}"
 
 
+def came_of(incident: Incident) -> str:
+    """What was answered, in a few words."""
+    by = mention(incident.answered_by or "system")
+    match incident.answer:
+        case Answer.MINE:
+            return f"{by} said that it was theirs."
+        case Answer.PAUSED:
+            return f"{by} paused the key."
+        case Answer.QUIET:
+            return "Nobody answered, and nothing unusual came for a day after it."
+        case Answer.OVER:
+            return "The key is over."
+        case _:
+            return "*Nobody answered yet.*"
+
+
 def _told(story: Story, what: str, *, you: bool) -> Message:
     incident = story.incident
     if incident is None:

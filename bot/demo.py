@@ -122,6 +122,9 @@ WELCOME = """
   And where no API makes keys: as Ben, request one at Anthropic, and approve it as Ana. She gets a card
   that says what to make, and where. Bring the key by its page; then Ben picks it up like any other.
 
+  Later, too: press "Rotate" on Keydesk's Home, and the old key works on beside the new one.  /apikey digest
+  shows the week,  /apikey settings  moves it. Ana is an admin: her Home says how the desk stands.
+
   Everything stays on this machine; the data is in {data}/. Ctrl-C stops it.
 """
 

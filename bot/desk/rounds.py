@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
@@ -40,7 +40,6 @@ NEEDS: Mapping[RoundKind, Ability | None] = {
     RoundKind.USAGE: Ability.USAGE,
     RoundKind.INVENTORY: Ability.LIST,
 }
-
 
 SLACK = "slack"
 """What stands in a provider's place where a round is made at Slack."""
@@ -92,7 +91,7 @@ class Rounds:
             handling(len(leased))
             await asyncio.gather(*(self._make(one) for one in leased))
 
-    def _lease(self, until: Any, tx: Transaction) -> list[Round]:
+    def _lease(self, until: datetime, tx: Transaction) -> list[Round]:
         return list(tx.lease_rounds(self.clock(), until, AT_ONCE))
 
     async def _begin(self) -> None:
@@ -115,24 +114,24 @@ class Rounds:
         new: dict[str, list[tuple[str, RoundKind]]] = {}
         for team in await self.store.teams():
             made = {(one.provider, one.kind) for one in await self.store.read(partial(_rounds_of, team))}
-            wanted = {
-                (name, kind)
-                for name in self.providers
-                for kind, needs in NEEDS.items()
-                if needs is None or self.providers.offers(name, needs)
-            } | {(SLACK, RoundKind.HOLDERS)}
-            if wanted - made:
-                new[team] = sorted(wanted - made)
+            if missing := self._wanted() - made:
+                new[team] = sorted(missing)
         return new
+
+    def _wanted(self) -> set[tuple[str, RoundKind]]:
+        """The rounds that there is something to look at for, by what each provider can do now."""
+        return {(SLACK, RoundKind.HOLDERS)} | {
+            (name, kind)
+            for name in self.providers
+            for kind, needs in NEEDS.items()
+            if needs is None or self.providers.offers(name, needs)
+        }
 
     async def _make(self, leased: Round) -> None:
         lease = Lease(leased, store=self.store, clock=self.clock)
         try:
-            needs = NEEDS.get(leased.kind)
-            walks = leased.provider == SLACK or (
-                leased.provider in self.providers and (needs is None or self.providers.offers(leased.provider, needs))
-            )
-            told = await self.walks[leased.kind](lease) if walks else {}
+            wanted = (leased.provider, leased.kind) in self._wanted()
+            told = await self.walks[leased.kind](lease) if wanted else {}
             now = self.clock()
             ended = {"attempts": 0, "flaw": None, "ended_at": now, "due_at": now + EVERY[leased.kind], **told}
             await lease.give_back(**ended)
@@ -159,6 +158,6 @@ def _rounds_of(team: str, tx: Transaction) -> list[Round]:
     return list(tx.rounds(team))
 
 
-def _begin_all(team: str, new: list[tuple[str, RoundKind]], now: Any, tx: Transaction) -> None:
+def _begin_all(team: str, new: list[tuple[str, RoundKind]], now: datetime, tx: Transaction) -> None:
     for provider, kind in new:
         tx.begin_round(team, provider, kind, now)

@@ -6,14 +6,17 @@ are kept alive. What fails is written to a file, to be sent again with `--replay
 
 import argparse
 import asyncio
+import ctypes
 import re
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -396,6 +399,24 @@ def resident(pid: int) -> int:
     return int(next(line.split()[1] for line in told.splitlines() if line.startswith("VmRSS"))) * 1024
 
 
+def _gives_back(prepare: Callable[[], None] | None) -> None:
+    """In the desk's process: what `prepare` does, and memory that is free goes back to the system, each second.
+
+    Else glibc keeps what large bodies once took, in pieces, and from outside that looks as if the desk held it: 45 MiB more
+    after 100,000 inputs, of which it used 6.
+    """
+    if prepare:
+        prepare()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc alone has it
+
+    def work() -> None:
+        while trim:
+            trim(0)
+            time.sleep(1)
+
+    threading.Thread(target=work, daemon=True).start()
+
+
 @asynccontextmanager
 async def besieged(
     servers: Running,
@@ -423,7 +444,9 @@ async def besieged(
         store = SqlStore.open(database_url)
         stack.push_async_callback(store.close)
         await installed(sandbox, [settings])
-        process = await stack.enter_async_context(desk_process(settings, clock, folder / "desk.log", prepare))
+        process = await stack.enter_async_context(
+            desk_process(settings, clock, folder / "desk.log", partial(_gives_back, prepare))
+        )
         flow = World(sandbox, servers, settings, clock, store, no_sweep, client)
         yield Siege(flow, process, *(await lived(flow) if story else (Corpus({}, (), ()), {})))
 

@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
@@ -135,16 +135,38 @@ async def sealed_links(desks: Desks, count: int) -> list[SealedLink]:
     return [link for _, link in made]
 
 
+async def keys_in_use(desks: Desks, count: int) -> list[tuple[AccessRequest, Grant, Key]]:
+    """So many keys of the holder, which they have had for a moment, in one transaction."""
+    made: list[tuple[AccessRequest, Grant, Key]] = []
+    decisions: list[Decision] = []
+    now = datetime.now(UTC)
+    for _ in range(count):
+        asked, (id, handle) = request(RequestState.APPROVED), await _minted(desks)
+        decision, bare = approved(asked, GrantState.ACTIVE)
+        grant = replace(bare, key_id=id, held_since=now, expires_at=now + DRAFT.duration)
+        decisions.append(decision)
+        made.append((asked, grant, _key(grant, id, handle, KeyState.LIVE)))
+
+    def act(tx: Transaction) -> None:
+        for decision, things in zip(decisions, made, strict=True):
+            for thing in (*things, decision):
+                tx.add(thing)
+
+    await desks.flow.store.write(act)
+    return made
+
+
 async def _minted(desks: Desks) -> tuple[str, str]:
     """A key at the provider, that nothing else is done with: the id in its name, and its handle."""
     id, flow = new_id("k", os.urandom), desks.flow
-    answer = await flow.http.post(
-        f"{flow.servers.openai_url}/organization/projects/{DRAFT.scope.project}/service_accounts",
-        headers={"Authorization": f"Bearer {flow.servers.openai_admin_key}"},
-        json={"name": f"keydesk-{id}"},
-    )
+    accounts = f"{flow.servers.openai_url}/organization/projects/{DRAFT.scope.project}/service_accounts"
+    admin = {"Authorization": f"Bearer {flow.servers.openai_admin_key}"}
+    body: dict[str, Any] = {"name": f"keydesk-{id}", "create_service_account_only": True}
+    account = await flow.http.post(accounts, headers=admin, json=body)
+    handle = account.json()["id"]
+    answer = await flow.http.post(f"{accounts}/{handle}/api_keys", headers=admin, json={"name": f"keydesk-{id}"})
     assert answer.status_code == 200, answer.text
-    return id, answer.json()["id"]
+    return id, handle
 
 
 def _sealed(
@@ -157,20 +179,8 @@ def _sealed(
     seed, expires_at = os.urandom(envelope.SEED_BYTES), now + timedelta(minutes=15)
     context = Context(TEAM, HOLDER, grant.id, key_id, link_id, stamp(expires_at))
     sealed = envelope.seal(Secret(secret), seed=seed, nonce=os.urandom(envelope.NONCE_BYTES), context=context)
-    grant = Grant(**{**_fields(grant), "key_id": key_id, "expires_at": now + DRAFT.duration})
-    key = Key(
-        team=TEAM,
-        id=key_id,
-        grant_id=grant.id,
-        provider="openai",
-        project=DRAFT.scope.project,
-        marker=f"keydesk-{key_id}",
-        state=KeyState.SEALED,
-        intended_at=now,
-        handle=handle,
-        fingerprint="exa…mple",
-        expires_at=now + DRAFT.duration,
-    )
+    grant = replace(grant, key_id=key_id, expires_at=now + DRAFT.duration)
+    key = _key(grant, key_id, handle, KeyState.SEALED)
     link = Link(
         team=TEAM,
         id=link_id,
@@ -186,8 +196,21 @@ def _sealed(
     return (asked, decision, grant, key, link), SealedLink(link_id, seed, sealed, secret, context)
 
 
-def _fields(thing: Any) -> dict[str, Any]:
-    return {name: getattr(thing, name) for name in thing.__dataclass_fields__}
+def _key(grant: Grant, id: str, handle: str, state: KeyState) -> Key:
+    """The grant's key, which is at the provider under this handle."""
+    return Key(
+        team=TEAM,
+        id=id,
+        grant_id=grant.id,
+        provider="openai",
+        project=DRAFT.scope.project,
+        marker=f"keydesk-{id}",
+        state=state,
+        intended_at=datetime.now(UTC),
+        handle=handle,
+        fingerprint="exa…mple",
+        expires_at=grant.expires_at,
+    )
 
 
 # ---- requests that leave in the same moment

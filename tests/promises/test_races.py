@@ -306,3 +306,69 @@ async def test_pick_up_against_revoke(several: Desks, rows: Rows) -> None:
         assert sorted(one for one in revoked if one in {key.id for key in keys}) == sorted(key.id for key in keys)
     print(f"{TRIES} races of pick-up against revoke, {len(several.processes)} desks: no key left; {dict(told)}")
     assert told["revoked first"] + told["picked up first"] == TRIES
+
+
+async def in_use(several: Desks, rows: Rows, count: int) -> tuple[list[Grant], dict[str, Message]]:
+    """So many keys in Ben's hands, and by grant the message that has the button to rotate."""
+    made = await racing.keys_in_use(several, count)
+    wanted = [(asked, NoticeKind.OUTCOME, racing.HOLDER) for asked, _, _ in made]
+    messages = await racing.told_about(several, rows, wanted)
+    return [grant for _, grant, _ in made], {one.id: messages[one.request_id, racing.HOLDER] for _, one, _ in made}
+
+
+async def test_one_next_key_of_two_rotations(several: Desks, rows: Rows) -> None:
+    """A holder rotates twice in the same moment: one key is to follow, behind the one link that is open; the old one works on.
+
+    A second press that comes when the first key is sealed already takes that one back, unread.
+    """
+    ben, told = several.flow.ben, Counter[str]()
+    for batch in range(TRIES // AT_ONCE):
+        grants, cards = await in_use(several, rows, AT_ONCE)
+        for grant in grants:
+            await at_once(*(ben.click(cards[grant.id], "rotate") for _ in range(2)))
+        await answered(several, (batch + 1) * AT_ONCE * 2)
+        await rows.all_is_done()
+        living, log = await alive(several), await racing.entries(several)
+        ids = [grant.id for grant in grants]
+        keys = await rows.of(Key, among("grant_id", ids))
+        links = await rows.of(Link, among("grant_id", ids))
+        before = {grant.id: grant.key_id for grant in grants}
+        for grant in await rows.of(Grant, among("id", ids)):
+            assert (grant.state, grant.key_id) == (GrantState.ACTIVE, before[grant.id])
+            of_it = [key for key in keys if key.grant_id == grant.id]
+            states = {key.id: key.state for key in of_it if key.state not in DEAD}
+            assert states == {grant.key_id: KeyState.LIVE, grant.next_key_id: KeyState.SEALED}
+            assert {key.id for key in of_it if key.marker in living} == {grant.key_id, grant.next_key_id}
+            assert [link.key_id for link in links if link.grant_id == grant.id and link.envelope] == [grant.next_key_id]
+            started = [entry for entry in log if (entry.act, entry.subject) == (Act.ROTATION_STARTED, grant.id)]
+            assert 1 <= len(started) == len(of_it) - 1 <= 2
+            told["one key minted" if len(of_it) == 2 else "the first taken back"] += 1
+    print(f"{TRIES} rotations pressed twice, {len(several.processes)} desks: one next key each; {dict(told)}")
+    assert sum(told.values()) == TRIES
+    said = several.said()
+    assert "Traceback" not in said, said[-3000:]
+
+
+async def test_rotate_against_revoke(several: Desks, rows: Rows) -> None:
+    """The grant is revoked while its holder rotates: it ends, and neither the old key lives nor one that was to follow."""
+    ben, ana, told = several.flow.ben, several.flow.ana, Counter[str]()
+    for batch in range(TRIES // AT_ONCE):
+        grants, cards = await in_use(several, rows, AT_ONCE)
+        for number, grant in enumerate(grants):
+            rotate = ben.click(cards[grant.id], "rotate")
+            revoke = ana.command(f"/apikey revoke {grant.id}")
+            await at_once(*((rotate, revoke) if number % 2 else (revoke, rotate)))
+        await answered(several, (batch + 1) * AT_ONCE)
+        await several.flow.pass_time(revoking.QUARANTINE)
+        await rows.all_is_done()
+        assert await alive(several) == set()
+        log, ids = await racing.entries(several), [grant.id for grant in grants]
+        assert all(key.state in DEAD for key in await rows.of(Key, among("grant_id", ids)))
+        assert not [link for link in await rows.of(Link) if link.envelope]
+        for grant in await rows.of(Grant, among("id", ids)):
+            assert (grant.state, grant.ended_by) == (GrantState.ENDED, ANA)
+            of_it = [entry.act for entry in log if entry.subject == grant.id and entry.act != Act.REFUSED]
+            assert [of_it.count(act) for act in (Act.REVOKE_ASKED, Act.ENDED)] == [1, 1]
+            told["rotated first" if Act.ROTATION_STARTED in of_it else "revoked first"] += 1
+    print(f"{TRIES} races of rotate against revoke, {len(several.processes)} desks: no key left; {dict(told)}")
+    assert sum(told.values()) == TRIES

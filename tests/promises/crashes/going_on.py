@@ -115,7 +115,7 @@ async def offered_once(way: Way) -> str:
     ]:
         await stage.later(max(to_come[0].due_at - way.flow.clock(), timedelta()) + SECOND)  # her morning has come
     seen = [one for one in await way.flow.ana.messages() if float(one.ts) > way.since and "extend" in one.buttons]
-    assert len(seen) == 1
+    assert 1 <= len(seen) <= 1 + min(stage.posted, stage.deaths)  # where it was her morning, it may have been under way
     assert await way.works()
     await stage.later(timedelta(days=3))
     return await way.over()

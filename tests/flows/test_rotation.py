@@ -90,6 +90,8 @@ async def test_from_the_reminder_to_the_end_of_the_old_key(flow: World) -> None:
     await flow.ben.expect_message("was to be rotated")
     over = {"rotate_later", "switched"}
     await flow.ben.expect(lambda seen: not any(over & set(one.buttons) for one in flow.ben.visible(seen)))
+    assert (await flow.sandbox.click_as(flow.ben, card, "switched")).acknowledged
+    await flow.ben.expect_message("The old key is revoked already")
 
 
 async def test_an_emergency_is_spelled_as_keyboards_spell_it(flow: World) -> None:

@@ -141,6 +141,18 @@ class TestKeys:
         await flow.ana.expect_message("calls with it are refused")
         assert await flow.sandbox.openai_keys() == []
 
+    async def test_an_old_button_of_a_key_that_is_over_is_answered(self, flow: World) -> None:
+        """A card that Slack did not bring up to date yet: who presses hears, for them alone, that it is done."""
+        outcome = await approved(flow)
+        await flow.ben.click(outcome, "pick_up")
+        await flow.ben.expect(private(flow.ben))
+        card = await flow.ana.expect_message("Its link waits")
+        assert (await flow.ben.click(await flow.ben.expect_message("Your link waits"), "revoke")).acknowledged
+        await flow.ana.expect_message("calls with it are refused")
+        assert (await flow.sandbox.click_as(flow.ana, card, "revoke")).acknowledged
+        told = await flow.ana.expect_message("Done: a key to search-prod at OpenAI is over.")
+        assert told.ephemeral
+
     async def test_revoke_by_name_and_from_the_list(self, flow: World) -> None:
         """`revoke` alone shows the list; with an id it acts; with a wrong one it says so; again is harmless."""
         await approved(flow)

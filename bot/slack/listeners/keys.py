@@ -6,7 +6,7 @@ from slack_bolt.async_app import AsyncAck, AsyncBoltContext
 
 from bot.desk.errors import AlreadyDelivered, LessonDue, NotThere, ProviderError, ProviderInvalid, ProviderNotFound
 from bot.desk.model import Actor, Key
-from bot.desk.states import KeyState
+from bot.desk.states import GrantState, KeyState
 from bot.slack import views
 from bot.slack.answers import Place
 from bot.slack.listeners.listener import Body, Command, Listener, reply, value
@@ -166,13 +166,20 @@ class Keys(Listener):
         actor = self.actor(context)
         story = await self.desk.grants.revoke(actor, value(body))
         await ack()
-        self.background.start(self.refresh(actor, Place.of(body), views.revoked(story)))
+        # With a key to revoke it is ending first: over by now, it was over before.
+        before = story.key is not None and story.grant is not None and story.grant.state is GrantState.ENDED
+        self._done(actor, Place.of(body), views.revoked(story), before=before)
 
     async def switched(self, ack: AsyncAck, body: Body, context: AsyncBoltContext) -> None:
         actor = self.actor(context)
         story = await self.desk.rotation.switched(actor, value(body))
         await ack()
-        self.background.start(self.refresh(actor, Place.of(body), views.switched(story)))
+        self._done(actor, Place.of(body), views.switched(story), before=not story.others)
+
+    def _done(self, actor: Actor, place: Place, said: str, *, before: bool) -> None:
+        """Cards show by themselves what became of them. What was done `before` changes none: the press is answered then."""
+        card = not (place.home or place.digest or place.ephemeral)
+        self.background.start(self.answers.say(place, said) if before and card else self.refresh(actor, place, said))
 
     async def revoked_by_hand(self, ack: AsyncAck, body: Body, context: AsyncBoltContext) -> None:
         story = await self.desk.deposits.revoked_by_hand(self.actor(context), value(body))

@@ -176,6 +176,8 @@ def awaited_view() -> View:
 
 def switched(story: Story) -> str:
     """To the holder who said that they switched."""
+    if not story.others:
+        return "The old key is revoked already: calls with it are refused."
     return f"Done: the old key is being revoked at {drafts.at(story.request.draft)}. The new one goes on."
 
 

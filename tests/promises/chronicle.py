@@ -5,6 +5,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from heapq import merge
+from itertools import groupby
+from operator import attrgetter
 from zoneinfo import ZoneInfo
 
 from tests.desk.world import SetClock
@@ -152,6 +155,7 @@ class Chronicle:
 
     entries: list[Entry] = field(default_factory=list)
     _by_ask: dict[int, list[Entry]] = field(default_factory=lambda: defaultdict(list))
+    _by_what: dict[What, list[Entry]] = field(default_factory=lambda: defaultdict(list))
 
     def write(
         self,
@@ -171,6 +175,7 @@ class Chronicle:
         """As `write`."""
         self.entries.append(entry)
         self._by_ask[entry.ask].append(entry)
+        self._by_what[entry.what].append(entry)
 
     def of(self, ask: int, *whats: What) -> list[Entry]:
         """What happened to one ask."""
@@ -178,15 +183,19 @@ class Chronicle:
 
     def all(self, *whats: What) -> Iterator[Entry]:
         """What happened to any."""
-        return (one for one in self.entries if one.what in whats)
+        return merge(*(self._by_what[what] for what in whats), key=attrgetter("number"))
 
     def asks(self) -> list[int]:
         """Every ask of which there is something to tell."""
         return sorted(ask for ask in self._by_ask if ask != NOBODY)
 
     def story(self, ask: int) -> str:
-        """What happened to one ask, to be read."""
-        return "\n".join(f"    {one}" for one in self.of(ask))
+        """What happened to one ask, to be read: of use that follows use, how often alone."""
+        told = []
+        for used, entries in groupby(self.of(ask), key=lambda one: one.what is What.USED):
+            first, *others = entries
+            told += [f"{first}, and {len(others)} times more"] if used and others else [str(first), *map(str, others)]
+        return "\n".join(f"    {line}" for line in told)
 
 
 def at_work(moment: datetime, tz: str) -> bool:

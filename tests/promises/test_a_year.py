@@ -70,7 +70,7 @@ def told_of(year: Year, began: float) -> str:
 
 def held(year: Year, *, whole: bool = True) -> None:
     """Every promise was kept, and in a `whole` year there was something of each to keep."""
-    verdict = Referee(year.plan, year.chronicle).verdict()
+    verdict = Referee(year.plan, year.chronicle, desks=year.desks).verdict()
     assert not verdict, verdict
     told = {entry.note for entry in year.chronicle.all(What.TOLD)}
     assert told >= EVERYTHING or not whole, f"nobody was told of {EVERYTHING - told}"

@@ -89,6 +89,7 @@ class Year:
         self._turns: list[Turn] = []
         self._numbers = count()
         self._desks: list[tuple[World, DeskClock]] = []
+        self._at: DeskClock | None = None  # the clock of the desk at which somebody acts in this moment
         self._ask_of_request: dict[str, int] = {}
         self._ask_of_marker: dict[str, int] = {}
         self._in_hand: dict[str, InHand] = {}  # by marker
@@ -113,8 +114,13 @@ class Year:
     # ---- what is written down
 
     @property
+    def desks(self) -> int:
+        """How many there are."""
+        return len(self._desks)
+
+    @property
     def _by_desk(self) -> datetime:
-        return self._desks[0][1]()
+        return (self._at or self._desks[0][1])()
 
     def write(self, what: What, *, ask: int | None = None, who: str = "", marker: str = "", note: str = "") -> None:
         """Something happened now."""
@@ -201,7 +207,7 @@ class Year:
             if turn.who and turn.name != "arrive" and not self._up():
                 self._again(turn)
                 continue
-            world = self._at_which_desk(turn)
+            world, self._at = self._at_which_desk(turn)
             try:
                 await turn.do(world)
             except (Unavailable, ProviderError) as error:
@@ -209,10 +215,12 @@ class Year:
                 self._again(turn)
             except DeskError as error:
                 self._could_not(turn, error)
+            finally:
+                self._at = None
 
-    def _at_which_desk(self, turn: Turn) -> World:
+    def _at_which_desk(self, turn: Turn) -> tuple[World, DeskClock]:
         up = self._up() or self._desks
-        return up[self.plan.draw(turn.ask, turn.name, turn.tries, "desk").randrange(len(up))][0]
+        return up[self.plan.draw(turn.ask, turn.name, turn.tries, "desk").randrange(len(up))]
 
     def _gone(self, who: str) -> bool:
         person = self.people.people.get(who)

@@ -26,6 +26,7 @@ from benchmarks.figures import Figure, beside
 from benchmarks.sweeps import fill, memory_of
 from bot import slack as skin
 from bot.desk.assembly import assemble
+from bot.desk.due import DueKind
 from bot.desk.linting import load
 from bot.slack import digests
 from storage.migrate import engine_url
@@ -154,7 +155,7 @@ async def sent(url: str, token: str, api_url: str) -> dict[str, float]:
     )
     try:
         start, busy = time.perf_counter(), time.process_time()
-        while await store.read(lambda tx: tx.due_subscriptions(clock(), 1)):
+        while await store.read(lambda tx: tx.due(DueKind.DIGEST, clock(), 1)):
             await desk.watch.digest()
         seconds, busy = time.perf_counter() - start, time.process_time() - busy
         late = memory_of("VmRSS")

@@ -66,11 +66,6 @@ class DigestStatements(UsageStatements):
         changed = {name: new.excluded[name] for name in values if name not in ("team", "member")}
         self._db.execute(new.on_conflict_do_update(index_elements=["team", "member"], set_=changed), values)
 
-    def due_subscriptions(self, now: datetime, most: int) -> int:
-        """How many are due now, counted up to `most`."""
-        due = select(_ROWS.c.member).where(_ROWS.c.due_at <= now).limit(most).subquery()
-        return int(self._db.execute(select(func.count()).select_from(due)).scalar_one())
-
     def lease_subscriptions(self, now: datetime, until: datetime, sender: str, limit: int) -> Sequence[Subscription]:
         """Those that are due, leased to this sender. None while another has some: Slack's limit is for all together."""
         others = (_ROWS.c.sender.is_not(None), _ROWS.c.sender != sender, _ROWS.c.due_at > now)

@@ -18,6 +18,7 @@ from bot.desk.approvers import Approvers
 from bot.desk.audit import Act
 from bot.desk.digest import Digests
 from bot.desk.door import Door, unwelcome
+from bot.desk.due import DueKind
 from bot.desk.errors import Superseded, Unavailable, Undeliverable
 from bot.desk.hours import next_working, zone
 from bot.desk.model import Actor
@@ -74,7 +75,7 @@ class Mailing:
         if self._enrolled_at is None or not timedelta() <= now - self._enrolled_at < ENROL_EVERY:
             await self._enrol(now)
             self._enrolled_at = now
-        self._many = await self._store.read(lambda tx: tx.due_subscriptions(now, MANY)) == MANY
+        self._many = len(await self._store.read(lambda tx: tx.due(DueKind.DIGEST, now, MANY))) == MANY
 
     async def _enrol(self, now: datetime) -> None:
         named = sorted(await self._named())

@@ -319,9 +319,6 @@ class Transaction(Protocol):
     def put_subscription(self, subscription: Subscription) -> None:
         """It is so from now on, whatever it was."""
 
-    def due_subscriptions(self, now: datetime, most: int) -> int:
-        """How many are due now, counted up to `most`."""
-
     def lease_subscriptions(self, now: datetime, until: datetime, sender: str, limit: int) -> Sequence[Subscription]:
         """Those that are due, leased to this sender, `attempts` as before. None while another sender has some."""
 

@@ -7,7 +7,7 @@ stands, and the holder comes to the end.
 Where desks can die is read from the source (`dying.points`). **A new step needs a crash test**: whoever adds a commit, a
 call of a vendor or a call of Slack finds the suite red until its name, which the failure tells,
 
-1. is a point of a `Story` in `crashes/stories.py` or `crashes/going_on.py`: of one that comes to it already, or of a new one (how the way stands `before`, the `step`
+1. is a point of a `Story` in one of the rooms of `crashes`: of one that comes to it already, or of a new one (how the way stands `before`, the `step`
    that leads there, what people do `again`, and what the way comes to in the `end`);
 2. has its line in docs/lifecycle.md, under "What each crash point leaves".
 
@@ -28,14 +28,14 @@ import pytest_asyncio
 
 from bot.desk.hands import LEASE
 from bot.desk.watch import STALLED_AFTER
-from tests.promises.crashes import going_on, stories
+from tests.promises.crashes import going_on, invited, rounds, stories, switched
 from tests.promises.crashes.elsewhere import ELSEWHERE
 from tests.promises.crashes.stage import SECOND
 from tests.promises.crashes.stages import Stages
 from tests.promises.crashes.stories import Story
 from tests.promises.dying import ROOT, points, slack_calls, ways_out
 
-STORIES = (*stories.STORIES, *going_on.STORIES)
+STORIES = tuple(story for room in (stories, going_on, invited, switched, rounds) for story in room.STORIES)
 POINTS = tuple(dict.fromkeys(point for story in STORIES for point in story.points))
 HEART = ("pick up", "claim", "acknowledge", "revoke")
 FIRST = {point: next(story for story in STORIES if point in story.points) for point in POINTS}

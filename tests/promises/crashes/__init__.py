@@ -3,4 +3,6 @@
 import pytest
 
 # A way that comes to a wrong end says what it found.
-pytest.register_assert_rewrite(*(f"{__name__}.{room}" for room in ("stage", "way", "stories")))
+pytest.register_assert_rewrite(
+    *(f"{__name__}.{room}" for room in ("stage", "way", "stories", "going_on", "invited", "switched", "rounds"))
+)

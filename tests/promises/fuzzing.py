@@ -18,6 +18,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 import httpx
 from pydantic import SecretStr
@@ -100,9 +101,10 @@ class Report:
 
     @property
     def growth(self) -> int:
-        """Bytes that the desk's memory grew by after the first tenth."""
+        """Bytes that the desk's memory grew by from the first tenth to the last. What large bodies take for a moment is none."""
         settled = next((size for number, size in self.memory if number * 10 >= self.sent), 0)
-        return max((size for number, size in self.memory if number * 10 >= self.sent), default=0) - settled
+        last = [size for number, size in self.memory if number * 10 >= self.sent * 9]
+        return max(int(median(last)) - settled, 0) if last else 0
 
     def told(self) -> str:
         """For people."""

@@ -14,6 +14,7 @@ from bot.desk.hands import LEASE as SWEEP_LEASE
 from bot.desk.links import LEASE, LINK_LIVES
 from bot.desk.model import Grant, Key, Link, Notice, NoticeKind
 from bot.desk.states import GrantState, KeyState, LinkState
+from sandbox.client import Message
 from sandbox.server import Running
 from tests.flows.browsing import Browser
 from tests.flows.world import installed
@@ -172,6 +173,45 @@ async def test_everything_happens_once(two: Desks, rows: Rows) -> None:
         NoticeKind.ENDED: 2,
     }
     assert posts == await posted(two) == sum(kinds.values())
+    assert "Traceback" not in two.said(), two.said()[-3000:]
+
+
+@BOTH_WAYS
+async def test_a_rotation_happens_once(two: Desks, rows: Rows) -> None:
+    """A key is rotated at both desks by turns, while both sweep: one new key, one end of the old one, one message of each."""
+    flow, ben = two.flow, two.flow.ben
+
+    async def card(action: str) -> Message:
+        return await ben.expect(
+            lambda seen: next((one for one in reversed(ben.visible(seen)) if action in one.buttons), None)
+        )
+
+    async with sweeping(two), Browser(two.first.settings.public_url) as browser:
+        await browser.sign_in("U0BEN")
+        assert (await ben.click(await flow.approved(), "pick_up")).acknowledged
+        old = await browser.reveal(await flow.link())
+        await rows.all_is_done()
+        assert (await ben.click(await card("rotate"), "rotate")).acknowledged
+        url = await flow.link(after=1)
+        assert (await browser.claim(url)).status_code == 200
+        async with at(two.processes[1], browser) as elsewhere:
+            new = await elsewhere.reveal(url)
+        assert [(await flow.call(key)).status_code for key in (old, new)] == [200, 200]
+        await rows.all_is_done()
+        assert (await ben.click(await card("switched"), "switched")).acknowledged
+        await rows.all_is_done()
+        assert [(await flow.call(key)).status_code for key in (old, new)] == [401, 200]
+        once, posts = Counter(await flow.acts()), await posted(two)
+        for delivery in (await flow.sandbox.record())["deliveries"]:
+            await flow.sandbox.redeliver(delivery["id"])
+        await rows.all_is_done()
+
+    of_rotation = (Act.ROTATION_STARTED, Act.ROTATED, Act.RETIRED, Act.REVOKED)
+    assert {act: once[act] for act in of_rotation} == dict.fromkeys(of_rotation, 1)
+    assert once[Act.MINTED] == 2
+    assert Counter(await flow.acts()) == once
+    assert posts == await posted(two) == len(await rows.of(Notice))
+    assert [(await flow.call(key)).status_code for key in (old, new)] == [401, 200]
     assert "Traceback" not in two.said(), two.said()[-3000:]
 
 

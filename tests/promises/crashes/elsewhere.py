@@ -7,7 +7,6 @@ INVITED, USED = "tests/desk/test_invitations.py", "tests/desk/test_usage.py"
 INVITED_ONCE = f"at Anthropic; asked for before it is sent: {CONTRACT}::test_an_invitation_is_sent_once_and_taken_back"
 WITHDRAWN = f"at Anthropic; gone is gone: {CONTRACT}::test_an_invitation_is_sent_once_and_taken_back"
 SWITCHED = f"at Anthropic; on is on, off is off, however often: {CONTRACT}::test_a_key_is_switched_off_and_on"
-SWITCHING = f"leased as a revocation is: {USED}::test_switching_that_fails_is_tried_again_and_revoking_wins"
 A_QUESTION = "changes nothing there: it asks"
 WITH_THE_LEASE = f"a part of the transaction of {KEEP_ROUND}"
 DIGESTS = "tests/desk/test_digest.py"
@@ -70,7 +69,6 @@ ELSEWHERE = {
     "People.withdraw: DELETE 2": WITHDRAWN,
     "Invitations._send 1": f"nothing was sent, and nothing will be: {INVITED}::test_who_left_before_it_was_sent_is_not_invited",
     "Anthropic._switch: POST": SWITCHED,
-    "Switching.carry_out": SWITCHING,
     "Watch._begin_anew": f"due until it is done: {USED}::test_a_new_month_switches_it_on_again",
     "Inventory._compare": WITH_THE_LEASE,
     "Inventory._look_again.end": WITH_THE_LEASE,

@@ -8,7 +8,7 @@ from datetime import timedelta
 from bot.desk.model import TimerKind
 from bot.desk.states import KeyState
 from tests.promises.crashes.stage import PATIENCE, SECOND
-from tests.promises.crashes.stories import Story
+from tests.promises.crashes.stories import Story, and_fault
 from tests.promises.crashes.way import Way
 
 SWITCHED = "Switching.carry_out.write_down"
@@ -119,6 +119,16 @@ def _switched(provider: str, switch: str) -> tuple[Story, ...]:
 STORIES = (
     *_switched("openrouter", "OpenRouter._switch: PATCH"),
     *_switched("litellm", "LiteLLM._switch: POST"),
+    Story(
+        "switching off fails",
+        ("Switching.carry_out",),
+        and_fault(overdue, "litellm", "POST */key/*", status=503),
+        until_it_is_off,
+        until_it_is_off,
+        end="over",
+        ends=is_off,
+        provider="litellm",
+    ),
     Story(
         "rotate what is off",
         ("Rotation.rotate", "LiteLLM.revoke: POST"),

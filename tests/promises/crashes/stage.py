@@ -28,6 +28,8 @@ Thing = TypeVar("Thing", AccessRequest, Grant, Key, Link, Notice)
 POST = "chat.postMessage"
 PATIENCE = 120.0  # seconds of real time for what the desk does at once, on a machine busy with much else
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
+UNKNOWN_COMMIT = "a commit that was not found"
+"""As `dying` calls a commit whose function stands nowhere in the source as one that is committed."""
 DEAD = (KeyState.REVOKED, KeyState.VOID)
 AGAIN = (audit.Act.PICK_UP_STARTED, audit.Act.UNWRAPPED)
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -72,6 +74,7 @@ class Stage:
         came_to = self.dying.met()[met:]
         assert died, f"it did not come to {point}, but to {came_to}\n{self.desk.said()[-3000:]}"
         assert self.desk.exit_code == -signal.SIGKILL
+        assert not [met for met in came_to if met.startswith(UNKNOWN_COMMIT)], "of which no list of points is told"
         self.died_at = self.flow.clock()
         self.lived |= set(await self.accounts())
         self.deaths += 1

@@ -4,6 +4,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 from bot.desk.model import Notice, NoticeKind
+from bot.desk.states import KeyState
 from sandbox.workspace import TEAM
 from tests.flows.world import ASK
 from tests.promises.crashes.stage import MINUTE, SECOND
@@ -49,6 +50,47 @@ async def another_half_minted(way: Way) -> None:
     await way.stage.dies(MINT_KEY, "after", lambda: way.done(way.rotate))
 
 
+async def held_of_hers(way: Way) -> None:
+    """Ben has what Ana brought; what was said of it stays as it is when another follows."""
+    await way.held()
+    await way.stage.settled()
+    way.let_go = frozenset(await way.standing())
+
+
+async def another_awaited(way: Way) -> None:
+    """Ben has what Ana brought, and she is to bring another."""
+    await held_of_hers(way)
+    await way.done(way.rotate)
+
+
+async def another_brought(way: Way) -> None:
+    """And did."""
+    await another_awaited(way)
+    await way.done(way.bring)
+
+
+async def another_of_hers_claimed(way: Way) -> None:
+    """And Ben's browser holds the lease of it."""
+    await another_brought(way)
+    known = await way.links()
+    await way.done(way.pick_up)
+    way.url, way.key = await way.link(known), ""
+    await way.claim()
+
+
+async def by_hand(way: Way) -> str:
+    """Ana is asked to revoke the old one by hand once its grace is over, and says that she did; the new one is Ben's."""
+    assert await way.to_the_end() == "key"
+    old, new = sorted(way.keys(), key=lambda key: key.intended_at)
+    assert (old.state, new.state) == (KeyState.RETIRING, KeyState.LIVE)
+    await way.stage.later(timedelta(hours=25))
+    await way.done(way.confirm)
+    await way.stage.settled()
+    old, new = sorted(way.keys(), key=lambda key: key.intended_at)
+    assert (old.state, new.state) == (KeyState.REVOKED, KeyState.LIVE)
+    return "key"
+
+
 ROTATED = (
     Story("claim the next key", ("Links.claim",), another_to_claim, Way.claim, Way.reveal),
     Story("acknowledge the next key", ("Links.acknowledge",), another_claimed, Way.acknowledge, Way.acknowledge),
@@ -65,6 +107,26 @@ ROTATED = (
         another_half_minted,
         lambda way: time_passes(way, 3 * MINUTE),
         Way.wait,
+    ),
+)
+
+ROTATED_BY_HAND = (
+    Story("rotate what was brought", ("Rotation.rotate",), held_of_hers, Way.rotate, Way.rotate),
+    Story("bring the next", ("Deposits.deposit",), another_awaited, Way.bring, Way.bring),
+    Story(
+        "pick up the next that was brought",
+        ("Grants.pick_up", "Grants._seal"),
+        another_brought,
+        Way.pick_up,
+        Way.pick_up,
+    ),
+    Story(
+        "acknowledge the next that was brought",
+        ("Links.acknowledge",),
+        another_of_hers_claimed,
+        Way.acknowledge,
+        Way.acknowledge,
+        ends=by_hand,
     ),
 )
 
@@ -186,4 +248,4 @@ IN_A_PROJECT = (
     ),
 )
 
-STORIES = (*ROTATED, *LEFT, *IN_A_PROJECT)
+STORIES = (*ROTATED, *ROTATED_BY_HAND, *LEFT, *IN_A_PROJECT)

@@ -30,7 +30,10 @@ BROUGHT = "brought-0123456789-abcdefghijklmnopqrstuvwxyz"
 
 @dataclass
 class Way:
-    """One request on its way, and what its people saw of it. Who got no answer does the same again."""
+    """One request on its way, and what its people saw of it. Who got no answer does the same again.
+
+    `let_go` is where messages stand that keep what they say, as another key takes the place of theirs.
+    """
 
     stage: Stage
     since: float
@@ -38,6 +41,7 @@ class Way:
     taken: bool = False
     url: str = ""
     key: str = ""
+    let_go: frozenset[tuple[str, str]] = frozenset()
 
     # ---- what people see
 
@@ -110,7 +114,7 @@ class Way:
 
     async def bring(self) -> None:
         """Ana's browser hands the key in, unless it is there."""
-        (key,) = self.keys()
+        key = max(self.keys(), key=lambda one: one.intended_at)
         with suppress(httpx.TransportError):
             looked = (await self.stage.depositor.post(f"/api/deposits/{key.id}/look", {})).json()
             if looked["state"] == "awaited":
@@ -303,6 +307,16 @@ class Way:
         grant = self.grant()
         return [key for key in self.stage.rows(Key) if grant and key.grant_id == grant.id]
 
+    async def standing(self) -> dict[tuple[str, str], Message]:
+        """What stands in front of Ben, Ana and the channel, by its place."""
+        shown: dict[tuple[str, str], Message] = {}
+        for member in (self.flow.ben, self.flow.ana):
+            seen = await member.state()
+            for channel in (None, "C0KEYS"):
+                messages = member.visible(seen, channel)
+                shown |= {(one.channel, one.ts): one for one in messages if not one.ephemeral}
+        return shown
+
     async def current(self, *, unreachable: str = "") -> None:
         """Soon every message of this way tells how it stands; none is left that nobody keeps current, but for one that a
         dead desk had posted and not written down: one in each conversation for each death.
@@ -322,14 +336,10 @@ class Way:
     async def _is_current(self, unreachable: str) -> None:
         request, stage = self.request(), self.stage
         story = await self.flow.store.read(lambda tx: tell(tx, request.team, request.id, stage.vendors))
-        if story.key and story.key.state is KeyState.AWAITED:
-            story = replace(story, deposit_url=f"{self.flow.settings.public_url}/d/{story.key.id}")
-        shown: dict[tuple[str, str], Message] = {}
-        for member in (self.flow.ben, self.flow.ana):
-            seen = await member.state()
-            for channel in (None, "C0KEYS"):
-                messages = member.visible(seen, channel)
-                shown |= {(one.channel, one.ts): one for one in messages if not one.ephemeral}
+        coming = story.under_way
+        if coming and coming.state is KeyState.AWAITED:
+            story = replace(story, deposit_url=f"{self.flow.settings.public_url}/d/{coming.id}")
+        shown = await self.standing()
         for notice in [one for one in stage.rows(Notice) if one.about == request.id and one.recipient != unreachable]:
             message = shown.pop((str(notice.channel), str(notice.ts)))
             wanted = views.notice(notice.kind, story)
@@ -345,7 +355,7 @@ class Way:
         left = [
             one
             for place, one in shown.items()
-            if float(one.ts) > self.since and place not in others and one not in digests
+            if float(one.ts) > self.since and place not in others | self.let_go and one not in digests
         ]
         assert len(left) <= stage.posted, left
         assert max(Counter(one.channel for one in left).values(), default=0) <= stage.deaths

@@ -92,7 +92,9 @@ class Budgets:
         tx.redraw(grant.team, grant.request_id, now)
         found = tx.grant(grant.team, grant.id)
         if found is not None and found.state is GrantState.ACTIVE:  # one that ended by it was told so
-            self._notify(tx, NoticeKind.BUDGET, grant, grant.holder)
+            # What is not used up can wait for their working hours; what waited there is told with it.
+            tx.drop_unposted(grant.team, grant.request_id, [NoticeKind.BUDGET])
+            self._notify(tx, NoticeKind.BUDGET, grant, grant.holder, waits=percent < WARN_AT[-1])
         for who in hears if percent >= 100 else ():
             self._notify(tx, NoticeKind.OVERSPENT, grant, who)
         tx.record(
@@ -106,8 +108,8 @@ class Budgets:
             monthly_budget_cents=grant.draft.scope.monthly_budget_cents,
         )
 
-    def _notify(self, tx: Transaction, kind: NoticeKind, grant: Grant, recipient: str) -> None:
-        tx.add(new_notice(kind, grant, recipient, due_at=self._clock(), random=self._random))
+    def _notify(self, tx: Transaction, kind: NoticeKind, grant: Grant, recipient: str, *, waits: bool = False) -> None:
+        tx.add(new_notice(kind, grant, recipient, due_at=self._clock(), random=self._random, waits=waits))
 
     def _stop(self, tx: Transaction, grant: Grant, now: datetime, *, once: str) -> bool:
         """Whether the key is to be stopped from here on."""

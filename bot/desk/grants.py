@@ -52,6 +52,17 @@ SHORTEST_LIFE = timedelta(minutes=1)  # that a provider is asked for
 GRANTS_AT_MOST = 1000  # of one holder, among which one is looked for by name
 LEAST_OF_A_NAME = 4  # characters
 MINT_PATIENCE = timedelta(seconds=25)  # after this a mint's outcome counts as unknown
+OF_A_KEY_THAT_WORKS = (
+    NoticeKind.PICK_UP,
+    NoticeKind.BUDGET,
+    NoticeKind.EXPIRING,
+    NoticeKind.IDLE,
+    NoticeKind.ROTATION_DUE,
+    NoticeKind.ROTATION_OVERDUE,
+    NoticeKind.NOT_ROTATED,
+    NoticeKind.ORPHANED,
+)
+"""What waits to be said of a grant, for its reader's morning or for Slack, is not said any more once it is over."""
 
 
 class Grants:
@@ -405,6 +416,7 @@ class Grants:
             attempts=0,
         )
         tx.redraw(grant.team, grant.request_id, now)
+        tx.drop_unposted(grant.team, grant.request_id, OF_A_KEY_THAT_WORKS)
         due_at, waits = tell_at or now, tell_at is not None
         tx.add(new_notice(NoticeKind.ENDED, grant, grant.holder, due_at=due_at, random=self._random, waits=waits))
         tx.record(team=grant.team, at=now, actor=by, act=recorded_as, subject=grant.id, key=grant.key_id)

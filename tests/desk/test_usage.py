@@ -215,9 +215,37 @@ async def test_a_holder_is_warned_once_at_each_step(world: World) -> None:
     assert (await world.grant(grant)).expires_at == grant.expires_at
     fresh, fresh_key = await in_use(world)
     vendor.use(fresh_key, 13 * DOLLAR)
-    await world.round()
+    await world.round(after=12 * HOUR)
     assert await month_so_far(world, fresh) == 13 * DOLLAR
     assert len(world.slack.standing(NoticeKind.BUDGET, BEN)) == 4
+
+
+async def test_a_warning_waits_for_the_morning_and_a_used_up_budget_does_not(world: World) -> None:
+    """Half of it and more are used in one night: one message at nine. The rest of it in another: at once."""
+    _, key = await in_use(world)
+    vendor = vendor_of(world)
+    world.clock.now += 4 * HOUR
+    for dollars in (13, 8):
+        vendor.use(key, dollars * DOLLAR)
+        await world.round(after=3 * HOUR)
+    assert world.slack.standing(NoticeKind.BUDGET, BEN) == []
+    await world.sweep(after=11 * HOUR)
+    assert len(world.slack.standing(NoticeKind.BUDGET, BEN)) == 1
+    vendor.use(key, 5 * DOLLAR)
+    await world.round(after=15 * HOUR)
+    assert len(world.slack.standing(NoticeKind.BUDGET, BEN)) == 2
+    assert len(world.slack.standing(NoticeKind.OVERSPENT, CARA)) == 1
+
+
+async def test_what_waits_to_be_said_of_a_key_is_not_said_once_it_is_over(world: World) -> None:
+    """Given back in the night in which half of its budget was used: nobody hears of that in the morning."""
+    grant, key = await in_use(world)
+    vendor_of(world).use(key, 13 * DOLLAR)
+    await world.round(after=7 * HOUR)
+    await world.grants.revoke(BEN, grant.id)
+    await world.sweep(after=14 * HOUR)
+    assert world.slack.standing(NoticeKind.BUDGET, BEN) == []
+    assert len(world.slack.standing(NoticeKind.ENDED, BEN)) == 1
 
 
 async def test_who_jumps_over_steps_gets_one_message(world: World) -> None:

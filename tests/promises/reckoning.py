@@ -36,6 +36,7 @@ UNUSED, ANSWER_WITHIN, KEPT_FOR = 14 * DAY, 7 * DAY, 30 * DAY
 NIGHT = time(3)  # UTC: when the holders are held against Slack's list
 GIVES_UP = timedelta(minutes=10)  # after so long a revocation that fails is somebody's task
 TRIED_BY = timedelta(minutes=16)  # … and is told by then
+FAR = datetime.max.replace(tzinfo=UTC)
 ANY = (*VENDOR, *CLOCKS, Weather.ALL_DOWN, Weather.SLACK_DOWN)
 
 
@@ -361,17 +362,21 @@ class Reckoning:
                 yield self._at_once(lapse, kind, ask.who, ask.number)
 
     def _budget(self, ask: Ask, decided: Entry) -> Iterator[Due]:
-        """Each step once a month, at the first reading that shows it; several at once are told as one."""
+        """Each step once a month, at the first reading that shows it, by day; several at once are told as one.
+
+        That it is used up is told at once, and with it what waited for the day.
+        """
         end = self.end(ask)
         uses = self._chronicle.of(ask.number, What.USED, What.STOLEN)
         if not uses or (ask.spends < BUDGET_STEPS[0] / 200 and ask.dollars > 5):
             return
         said: set[tuple[int, int]] = set()
+        told: list[tuple[Entry, bool]] = []
         for reading in self._readings:
             if reading.number < uses[0].number or reading.at > uses[-1].at + timedelta(days=4):
                 continue
             if end is not None and reading.by_desk >= end.after:
-                return
+                break
             month = reading.by_desk.month
             micros = sum(int(one.note) for one in uses if one.number < reading.number and one.at.month == month)
             crossed = {
@@ -379,9 +384,17 @@ class Reckoning:
             }
             said |= {(month, step) for step in crossed}
             if crossed:
+                told.append((reading, 100 in crossed))
+        over = [end.after] if end else []
+        for number, (reading, used_up) in enumerate(told):
+            if used_up:
                 yield self._at_once(reading, "budget", ask.who, ask.number)
-            if 100 in crossed:
                 yield self._at_once(reading, "overspent", decided.who, ask.number)
+                continue
+            until = min([*over, *[one.by_desk for one, _ in told[number + 1 : number + 2]]], default=FAR)
+            due = self._at_work(reading.by_desk, "budget", ask, ask.who)
+            if due.after < until:
+                yield due if due.by < until else self._may(due)
 
     def _expiring(self, ask: Ask) -> Iterator[Due]:
         """A tenth of its life before, half an hour at least, a week at most; of two days or more, once more a day before."""

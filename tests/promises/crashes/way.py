@@ -396,7 +396,7 @@ class Way:
         if known and known[-1] != self.url:
             answer = await self.stage.browser.claim(known[-1])
             if answer.status_code == 200:
-                self.url = known[-1]
+                self.url, self.key = known[-1], ""
                 await self.reveal()
                 return
         await self.done(self.pick_up)

@@ -464,6 +464,9 @@ def test_an_idle_key_is_asked_about_and_what_follows_is_said() -> None:
         assert buttons(message["blocks"]) == ["keep", "revoke"]
         assert "No answer" not in str(message)
     assert "never used" in str(views.notice(NoticeKind.IDLE, stories.idle(used=False)))
+    assert "Without an answer it works on, and you are asked again." in str(
+        views.notice(NoticeKind.IDLE, stories.idle())
+    )
     assert "No answer within 7 days, and it is revoked" in str(
         views.notice(NoticeKind.IDLE, stories.idle(revokes=True))
     )

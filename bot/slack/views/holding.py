@@ -60,14 +60,16 @@ def idle(story: Story) -> Message:
         what = f"Your {named} was not used for a while"
         return {"text": f"{what}.", "blocks": [section(f"*{what}*\n{standing.standing(story)}")]}
     what = f"Is your {named} still needed?"
-    then = "No answer within 7 days, and it is revoked." if story.idle_revokes else ""
+    then = (
+        "No answer within 7 days, and it is revoked."
+        if story.idle_revokes
+        else "Without an answer it works on, and you are asked again."
+    )
     used = f"It was last used on {day(story.spending.last_day)}" if story.spending else "It was never used"
     return {
         "text": f"{what} {used}. Keep it, or give it back?",
         "blocks": [
-            section(
-                f"*{what}*\n{used}, as far as it is reported. A key that nobody uses can only be stolen. {then}".rstrip()
-            ),
+            section(f"*{what}*\n{used}, as far as it is reported. A key that nobody uses can only be stolen. {then}"),
             actions(button("Keep it", buttons.KEEP, grant.id, style="primary"), buttons.revoke(story, GIVE_BACK)),
             small(standing.standing(story)),
         ],

@@ -54,11 +54,11 @@ def a_rotation_is_told_twice(entries: Entries, _: Plan) -> Entries:
 
 
 def an_old_key_outlives_its_grace(entries: Entries, _: Plan) -> Entries:
-    """By a minute."""
+    """By a day."""
     rotated = _told(entries, "rotated")
-    minted = next(one for one in entries if one.what is What.MINTED and one.ask == rotated.ask)
-    death = next(one for one in entries if one.what is What.DIED and one.marker == minted.marker)
-    late = rotated.at + DAY + MINUTE
+    opened = next(one for one in entries if one.what is What.OPENED and one.ask == rotated.ask)
+    death = next(one for one in entries if one.what is What.DIED and one.marker == opened.marker)
+    late = rotated.at + 2 * DAY
     return _instead(entries, death, replace(death, at=late, by_desk=late))
 
 

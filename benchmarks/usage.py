@@ -32,7 +32,7 @@ from benchmarks.sweeps import NOW, fill, memory_of
 from bot.desk.assembly import assemble
 from bot.desk.audit import Act
 from bot.desk.linting import load
-from bot.desk.model import RoundKind
+from bot.desk.model import Person, RoundKind
 from bot.desk.ports import Transaction
 from bot.providers.openai import OpenAI
 from sandbox.metering import PRICES, Use
@@ -140,9 +140,11 @@ async def collected(url: str, port: int, keys: int) -> dict[str, float]:
     clock.now = NOW
     store = SqlStore.open(url)
     vendor = OpenAI(admin_key=SecretStr(ADMIN_KEY), base_url=f"http://{HOST}:{port}/v1", clock=clock)
+    people = Workspace()
+    people.people |= {who: Person(who, TEAM, who) for who in await store.read(lambda tx: tx.holders(TEAM))}
     desk = assemble(
         store=store,
-        directory=Workspace(),
+        directory=people,
         notifier=Slack(),
         line=Line(Workspace()),
         policy=load(POLICY, permissions={"openai": Vendor.permissions}),

@@ -200,7 +200,8 @@ def plant(tx: Transaction, round_number: int) -> None:
             late = due.grant is GrantState.ACTIVE
             ends = just if late else NOW + timedelta(days=5)
             tx.add(AccessRequest(TEAM, r, holder, draft, "everyday keys", RequestState.APPROVED, before, f"o_{name}"))
-            tx.add(Grant(TEAM, g, r, holder, draft, due.grant, before, k, ends))
+            held = before if due.link is LinkState.REVEALED else None
+            tx.add(Grant(TEAM, g, r, holder, draft, due.grant, before, k, ends, held_since=held))
             # What a mint has come to is known once it has ended, and not before.
             handle, mark = (None, None) if due.key is KeyState.MINTING else (f"svc-{k}", "sk-…wxyz")
             due_at = just if due.key is KeyState.REVOKING else None

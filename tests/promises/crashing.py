@@ -298,5 +298,5 @@ class Desk(World):
     def __init__(self, real: SqlStore, around: Around) -> None:
         # Of what it stands beside a desk takes the clock, the people, the vendor and Slack, and no more.
         super().__init__(MortalStore(real, around), beside=cast(World, around))
-        for part in cast(Sequence[Any], (self.requests, self.grants, self.watch)):
+        for part in cast(Sequence[Any], (self.requests, self.grants, self.rotation, self.watch)):
             part._random = around.random  # the same ids each time, so that a story can be told again

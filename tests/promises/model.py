@@ -1,16 +1,18 @@
 """What must be true of a desk, told from its audit log alone.
 
-The model keeps facts, not states: who asked, who decided, which key was sealed, opened, given up, is gone. Each entry
+The model keeps facts, not states: who asked, who decided, which key was sealed, opened, followed, given up, is gone. Each entry
 of the log must be possible after those before it, and adds its fact; the states that the desk must then be in are worked
 out from the facts. So a change without its entry, an entry without its change, and a change that no rule allows all
 show. It knows nothing of the desk's code: times and rules are those of `docs/lifecycle.md`.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from bot.desk.audit import Entry
+from bot.desk.model import SYSTEM
 from tests.desk.world import ANA, BEN, CARA, DEV
 
 APPROVERS = {BEN.id: {ANA.id, CARA.id, DEV.id}, CARA.id: {DEV.id}}
@@ -19,17 +21,25 @@ LINK_LIVES = timedelta(minutes=15)
 LEASE = timedelta(minutes=2)
 STALLED = timedelta(minutes=2)
 QUARANTINE = timedelta(minutes=10)
+GRACE = timedelta(hours=24)
+OLD_AT_MOST = 3
+"""Old keys of one grant that work on beside the one in hand."""
+WORTH_ROTATING = timedelta(minutes=15)
+"""What must be left of a grant's time."""
 
 LEAVES = {
     "ask": {"request.submitted"},
     "decide": {"request.approved", "request.denied", "refused"},
     "cancel": {"request.cancelled", "refused"},
     "press": {"grant.pick_up_started", "grant.pick_up_broken", "link.closed", "key.minted", "refused"},
+    "rotate": {"grant.rotation_started", "grant.pick_up_broken", "link.closed", "key.minted", "refused"},
+    "switch": {"key.retired", "refused"},
+    "rotate at once": {"link.closed", "grant.rotated_at_once", "refused"},
     "look": {"refused"},
     "claim": {"link.claimed", "refused"},
-    "acknowledge": {"link.revealed", "refused"},
+    "acknowledge": {"grant.rotated", "link.revealed", "refused"},
     "revoke": {"grant.revoke_asked", "link.closed", "grant.ended", "refused"},
-    "reconcile": {"grant.pick_up_broken", "link.closed", "grant.expired"},
+    "reconcile": {"grant.pick_up_broken", "link.closed", "grant.expired", "grant.ended", "key.retired"},
     "retire": {"key.found", "key.revoked", "key.voided", "grant.ended"},
     "deliver": set[str](),
 }
@@ -61,12 +71,12 @@ class Link:
     session: str | None = None
     lease_until: datetime | None = None
     shown: bool = False
-    closed: bool = False
+    closed_at: datetime | None = None
 
     @property
     def state(self) -> str:
         """As the desk must have it."""
-        if self.closed:
+        if self.closed_at:
             return "closed"
         return "revealed" if self.shown else "claimed" if self.session else "open"
 
@@ -80,6 +90,7 @@ class Key:
     intended_at: datetime
     link: Link | None = None
     handle: str | None = None
+    grace_ends: datetime | None = None
     given_up: bool = False
     gone: str | None = None
     found: bool = False
@@ -89,6 +100,8 @@ class Key:
         """As the desk must have it."""
         if self.gone or self.given_up:
             return self.gone or "revoking"
+        if self.grace_ends:
+            return "retiring"
         return ("live" if self.link.shown else "sealed") if self.link else "minting"
 
 
@@ -103,10 +116,32 @@ class Grant:
     over: bool = False
     ended: bool = False
 
+    def _in(self, *states: str) -> list[Key]:
+        return [key for key in self.keys if key.state in states]
+
     @property
-    def key(self) -> Key | None:
-        """The newest, unless it was given up."""
-        return self.keys[-1] if self.keys and not (self.keys[-1].given_up or self.keys[-1].gone) else None
+    def coming(self) -> Key | None:
+        """The one on its way to the holder: the first, or the one to follow."""
+        return next(iter(self._in("minting", "sealed")), None)
+
+    @property
+    def in_hand(self) -> Key | None:
+        """The one that the holder works with."""
+        return next(iter(self._in("live")), None)
+
+    @property
+    def retiring(self) -> list[Key]:
+        """Those that others followed, and that work on through their grace."""
+        return self._in("retiring")
+
+    @property
+    def held(self) -> bool:
+        """Whether the holder was ever shown a key: since then the clock runs."""
+        return any(key.link and key.link.shown for key in self.keys)
+
+    def past(self, now: datetime) -> bool:
+        """Whether its time is over, and it is not."""
+        return self.held and not self.over and _past(self.expires_at, now)
 
     @property
     def all_gone(self) -> bool:
@@ -118,7 +153,9 @@ class Grant:
         """As the desk must have it."""
         if self.over:
             return "ended" if self.ended else "ending"
-        return {"minting": "issuing", "sealed": "delivering", "live": "active"}[self.key.state] if self.key else "ready"
+        if self.in_hand:
+            return "active"
+        return {"minting": "issuing", "sealed": "delivering"}[self.coming.state] if self.coming else "ready"
 
 
 class Model:
@@ -141,6 +178,10 @@ class Model:
             assert take(entry, session, grants) is not False, f"{what} left {entry.act}, which cannot be: {entry}"
         for grant in self.grants.values():
             assert grant.ended or not (grant.over and grant.all_gone), f"{grant.id} is over and not ended"
+            states = Counter(key.state for key in grant.keys)
+            assert states["live"] <= 1, f"{grant.id} has two keys in hand"
+            assert states["minting"] + states["sealed"] <= 1, f"{grant.id} has two keys on their way"
+            assert states["retiring"] <= (OLD_AT_MOST if grant.in_hand else 0), f"{grant.id} has too many old keys"
 
     def _request_submitted(self, entry: Entry, *_: object) -> bool:
         new = entry.subject not in self.asks and entry.actor in APPROVERS
@@ -168,12 +209,49 @@ class Model:
         ask.cancelled = True
         return fits
 
-    def _grant_pick_up_started(self, entry: Entry, *_: object) -> bool:
+    def _intended(self, entry: Entry) -> bool:
         grant = self.grants[entry.subject]
-        fits = grant.state == "ready" and entry.actor == grant.ask.requester  # a sealed key was put away before this
+        fits = not grant.coming and entry.actor == grant.ask.requester  # a sealed key was put away before this
         key = Key(entry.detail["key"], grant, entry.at)
         self.keys[key.id] = key
         grant.keys.append(key)
+        return fits
+
+    def _grant_pick_up_started(self, entry: Entry, *_: object) -> bool:
+        grant = self.grants[entry.subject]
+        # Beside a key in hand only in place of one that was to follow, whose link was closed for this.
+        last = grant.keys[-1].link if grant.keys else None
+        fits = grant.state == "ready" or (grant.state == "active" and last is not None and last.closed_at == entry.at)
+        return self._intended(entry) and fits
+
+    def _grant_rotation_started(self, entry: Entry, *_: object) -> bool:
+        grant = self.grants[entry.subject]
+        fits = grant.in_hand is not None and entry.detail["follows"] == grant.in_hand.id and not grant.over
+        fits = fits and len(grant.retiring) < OLD_AT_MOST and not _past(grant.expires_at, entry.at)
+        return self._intended(entry) and fits
+
+    def _grant_rotated(self, entry: Entry, *_: object) -> bool:
+        grant, old = self.grants[entry.subject], self.keys[entry.detail["follows"]]
+        fits = grant.in_hand is old and grant.coming is self.keys[entry.detail["key"]]
+        old.grace_ends = entry.at + GRACE if grant.expires_at is None else min(entry.at + GRACE, grant.expires_at)
+        return fits and datetime.fromisoformat(entry.detail["grace_ends"]) == old.grace_ends
+
+    def _key_retired(self, entry: Entry, *_: object) -> bool:
+        key = self.keys[entry.subject]
+        fits = key.state == "retiring"
+        match entry.detail["because"]:
+            case "grace":
+                fits = fits and entry.actor == SYSTEM and _past(key.grace_ends, entry.at)
+            case because:
+                fits = fits and because == "switched" and entry.actor == key.grant.ask.requester
+        key.given_up = True
+        return fits
+
+    def _grant_rotated_at_once(self, entry: Entry, *_: object) -> bool:
+        grant = self.grants[entry.subject]
+        fits = grant.state == "active" and entry.actor in {grant.ask.requester, *APPROVERS[grant.ask.requester]}
+        for key in grant.keys:
+            key.given_up = True
         return fits
 
     def _grant_pick_up_broken(self, entry: Entry, *_: object) -> bool:
@@ -192,9 +270,10 @@ class Model:
             fits = key.given_up or key.gone is not None
             key.given_up, key.gone = True, None
             return fits
-        fits = key.grant.state == "issuing" and key.grant.key is key
+        fits = key.state == "minting" and not key.grant.over
         key.link = self.links[link] = Link(link, entry.at)
-        key.grant.expires_at = entry.at + self.duration
+        if not key.grant.held:
+            key.grant.expires_at = entry.at + self.duration
         return fits
 
     def _link_claimed(self, entry: Entry, session: str | None, *_: object) -> bool:
@@ -206,7 +285,7 @@ class Model:
 
     def _link_revealed(self, entry: Entry, session: str | None, *_: object) -> bool:
         link = self.links[entry.subject]
-        fits = link.state == "claimed" and link.session == session
+        fits = link.state == "claimed" and link.session == session  # the key before it was followed just before this
         link.shown = True
         return fits
 
@@ -218,14 +297,14 @@ class Model:
                 fits = fits and link.state == "open" and entry.at >= link.opened_at + LINK_LIVES
             case "unacknowledged":
                 fits = fits and link.lease_until is not None and entry.at >= link.lease_until
-        link.closed = key.given_up = True
+        link.closed_at, key.given_up = entry.at, True
         return fits
 
     def _over(self, grant: Grant) -> bool:
         fits = not grant.over
         grant.over = True
-        if grant.key:
-            grant.key.given_up = True
+        for key in grant.keys:
+            key.given_up = True
         return fits
 
     def _grant_revoke_asked(self, entry: Entry, *_: object) -> bool:
@@ -234,7 +313,7 @@ class Model:
 
     def _grant_expired(self, entry: Entry, *_: object) -> bool:
         grant = self.grants[entry.subject]
-        fits = grant.state == "active" and grant.expires_at is not None and entry.at >= grant.expires_at
+        fits = grant.past(entry.at)
         return self._over(grant) and fits
 
     def _gone(self, entry: Entry, gone: str) -> bool:
@@ -305,10 +384,38 @@ class Model:
             return ["refused"], "NotYours"
         if again:
             return [], "AlreadyDelivered"
-        if grant.state not in ("ready", "delivering"):
+        if grant.state not in ("ready", "delivering") and not (grant.in_hand and _sealed(grant)):
             return [], "Superseded"
-        closed = ["link.closed"] if grant.state == "delivering" else []
-        return [*closed, "grant.pick_up_started", "grant.pick_up_broken" if error else "key.minted"], error
+        return [*_sealed(grant), "grant.pick_up_started", "grant.pick_up_broken" if error else "key.minted"], error
+
+    def rotating(self, grant_id: str, by: str, now: datetime, *, again: bool, error: str) -> tuple[list[str], str]:
+        """A rotation whose mint ends with `error`, or well."""
+        grant = self.grants[grant_id]
+        if by != grant.ask.requester:
+            return ["refused"], "NotYours"
+        if again:
+            return [], "AlreadyDelivered"
+        under_way = grant.coming is not None and grant.coming.state == "minting"
+        too_late = grant.expires_at is not None and grant.expires_at < now + WORTH_ROTATING
+        if grant.state != "active" or under_way or too_late or len(grant.retiring) >= OLD_AT_MOST:
+            return [], "Superseded"
+        return [*_sealed(grant), "grant.rotation_started", "grant.pick_up_broken" if error else "key.minted"], error
+
+    def switching(self, grant_id: str, by: str) -> tuple[list[str], str]:
+        """The old keys are not needed any more."""
+        grant = self.grants[grant_id]
+        return (["refused"], "NotYours") if by != grant.ask.requester else (["key.retired"] * len(grant.retiring), "")
+
+    def rotating_at_once(self, grant_id: str, by: str) -> tuple[list[str], str]:
+        """The keys are not to be trusted any more."""
+        grant = self.grants[grant_id]
+        if by not in {grant.ask.requester, *APPROVERS[grant.ask.requester]}:
+            return ["refused"], "NotAllowed"
+        if grant.state == "ready" and grant.held:
+            return [], ""
+        if grant.state != "active":
+            return [], "Superseded"
+        return [*_sealed(grant), "grant.rotated_at_once"], ""
 
     def claiming(self, link_id: str, holder: bool, session: str, now: datetime) -> tuple[list[str], str]:
         """A page that asks for the envelope."""
@@ -339,20 +446,31 @@ class Model:
             return ["refused"], "NotAllowed"
         if grant.over:
             return [], ""
-        closed = ["link.closed"] if grant.state == "delivering" else []
-        return [*closed, "grant.revoke_asked", *(["grant.ended"] if grant.all_gone else [])], ""
+        return [*_sealed(grant), "grant.revoke_asked", *(["grant.ended"] if grant.all_gone else [])], ""
 
     def overdue(self, now: datetime) -> list[str]:
         """The entries of a sweep that puts right what is due."""
         stalled = [key for key in self.keys.values() if key.state == "minting" and key.intended_at < now - STALLED]
         unread = [link for link in self.links.values() if link.state == "open" and link.opened_at + LINK_LIVES <= now]
         kept = [link for link in self.links.values() if link.state == "claimed" and _past(link.lease_until, now)]
-        expired = [grant for grant in self.grants.values() if grant.state == "active" and _past(grant.expires_at, now)]
+        past = [grant for grant in self.grants.values() if grant.past(now)]
+        ended = [grant for grant in past if grant.all_gone]
+        # With a grant that is over go what waits behind its link, and its old keys.
+        cut_off = [grant.coming.link for grant in past if grant.coming and _sealed(grant)]
+        links = {link.id for link in (*unread, *kept, *cut_off) if link}
+        old = [key for key in self.keys.values() if key.state == "retiring" and _past(key.grace_ends, now)]
         return (
             ["grant.pick_up_broken"] * len(stalled)
-            + ["link.closed"] * len(unread + kept)
-            + ["grant.expired"] * len(expired)
+            + ["link.closed"] * len(links)
+            + ["grant.expired"] * len(past)
+            + ["grant.ended"] * len(ended)
+            + ["key.retired"] * len([key for key in old if key.grant not in past])
         )
+
+
+def _sealed(grant: Grant) -> list[str]:
+    """The entry with which the key of the grant that waits behind a link is put away, if there is one."""
+    return ["link.closed"] if grant.coming and grant.coming.state == "sealed" else []
 
 
 def _past(end: datetime | None, now: datetime) -> bool:

@@ -37,7 +37,7 @@ from storage.tables import AuditEntryRow, AuditHeadRow
 from tests.desk.world import ANA, BEN, CARA, DEV, TEAM, draft, pieces, unsealed
 from tests.lessons import learn
 from tests.promises.crashing import CALLS, MINTS, POSTS, TURN, Around, Defect, Desk, Died, Fate, Life, Turn
-from tests.promises.model import Model
+from tests.promises.model import GRACE, Model
 
 STEPS = 40
 STORIES = {"sqlite": 15, "postgresql": 8}
@@ -46,8 +46,10 @@ DURATION = timedelta(days=7)
 AT_MOST = 3  # requests of one story: most of what can go wrong is about one grant
 PASSES = 20  # of all sweeps, until nothing is left to do
 KINDS = (AccessRequest, Grant, Key, Link)
+BEGUN = ("request.submitted", "grant.pick_up_started", "grant.rotation_started")  # by one click, once
 
 SOON = ("run", "run", "run", "run", "die", "hold")
+WELL = (Fate.RUN, 0)
 FATES = st.tuples(st.sampled_from(SOON).map(Fate), st.integers(0, 9))
 DESKS = st.integers(0, 1)
 WHICH = st.integers(0, AT_MOST - 1)  # the newest first
@@ -174,7 +176,7 @@ class AnyOrder(RuleBasedStateMachine):
             for name, state, kept in rows:
                 if name in self.model.links:
                     assert bool(kept) == (state in ("open", "claimed")), f"the envelope of {name}, which is {state}"
-            if turn.delivery and any(entry.act in ("request.submitted", "grant.pick_up_started") for entry in entries):
+            if turn.delivery and any(entry.act in BEGUN for entry in entries):
                 assert turn.delivery not in self.taken, "one click was acted on twice"
                 self.taken.add(turn.delivery)
         except Exception as flaw:  # raised at the end of the step: the desk must not catch it
@@ -279,11 +281,19 @@ class AnyOrder(RuleBasedStateMachine):
         approved = sorted(one.request_id for one in decisions.values() if one.ruling is Ruling.APPROVE)
         assert sorted(grant.request_id for grant in grants.values()) == approved
         assert all(grant.holder == requests[grant.request_id].requester for grant in grants.values())
-        # One key at most on its way to its holder, behind one link at most.
+        # One key at most on its way to its holder, behind one link at most, and one in hand: the grant's own, and the one to
+        # follow. Beside them only old keys work, each within its grace.
         waiting = Counter(key.grant_id for key in keys.values() if key.state in ("minting", "sealed"))
         offered = Counter(link.grant_id for link in links.values() if link.state in ("open", "claimed"))
-        held = Counter(key.grant_id for key in keys.values() if key.state in ("minting", "sealed", "live"))
+        held = Counter(key.grant_id for key in keys.values() if key.state == "live")
         assert not [count for one in (waiting, offered, held) for count in one.values() if count > 1]
+        for grant in grants.values():
+            coming = grant.next_key_id if grant.state == "active" else grant.key_id
+            for key in (key for key in keys.values() if key.grant_id == grant.id):
+                assert key.state not in ("minting", "sealed") or key.id == coming, f"{key.id} follows nothing"
+                assert key.state != "live" or (grant.state, grant.key_id) == ("active", key.id), f"nobody has {key.id}"
+                assert key.state != "retiring" or grant.state == "active", f"{key.id} outlived its grant"
+                assert key.state != "retiring" or key.due_at == self.model.keys[key.id].grace_ends
         for link in links.values():
             assert (link.holder, link.grant_id) == (grants[link.grant_id].holder, keys[link.key_id].grant_id)
         # What lives is known and not thought dead. A mint lands within ten minutes of its intention (crashing.LATEST),
@@ -292,7 +302,8 @@ class AnyOrder(RuleBasedStateMachine):
             owner = keys[marker.removeprefix("keydesk-")]
             assert owner.state not in ("revoked", "void"), f"{handle} of {owner.id} lives, which is {owner.state}"
         for key in keys.values():
-            assert key.state not in ("sealed", "live") or key.handle in self.vendor.living, f"{key.id} is dead"
+            works = key.state in ("sealed", "live", "retiring")
+            assert not works or key.handle in self.vendor.living, f"{key.id} is dead"
         for link_id, sessions in self.received.items():
             assert len(sessions) == 1, f"{link_id} was opened by {sessions}"
 
@@ -309,11 +320,18 @@ class AnyOrder(RuleBasedStateMachine):
         self.clicks += 0 if again and self.clicks else 1
         return f"click {self.clicks}"
 
-    @initialize(by=st.sampled_from((BEN, CARA)))
-    def a_first_grant(self, by: Actor) -> None:
-        """Asked and approved."""
-        self.asks(0, by, False, (Fate.RUN, 0))
-        self.decides(0, 0, DEV, Ruling.APPROVE, (Fate.RUN, 0))
+    @initialize(by=st.sampled_from((BEN, CARA)), held=st.booleans())
+    def a_first_grant(self, by: Actor, held: bool) -> None:
+        """Asked and approved, and in some stories held."""
+        self.asks(0, by, False, WELL)
+        self.decides(0, 0, DEV, Ruling.APPROVE, WELL)
+        if held:
+            self.picks_up(0, 0, False, False, "fine", WELL)
+            self._opened()
+
+    def _opened(self) -> None:
+        self.claims(1, 0, "laptop", False, WELL)
+        self.acknowledges(0, 0, "laptop", False, WELL)
 
     @precondition(lambda self: len(self.model.asks) < AT_MOST)
     @rule(desk=DESKS, by=st.sampled_from((BEN, CARA)), again=st.booleans(), fate=FATES)
@@ -369,28 +387,28 @@ class AnyOrder(RuleBasedStateMachine):
         self, desk: int, which: int, stranger: bool, again: bool, mint: str, fate: tuple[Fate, int]
     ) -> None:
         """The holder, or another, presses *pick up*; the same process goes on to mint."""
-        grant = self._grant(which)
-        holder = Actor(TEAM, self.model.grants[grant].ask.requester)
-        by = holder if not stranger else ANA
-        click = self._click(again)
-        error = MINTS[mint].error
-        ends = type(error()).__name__.replace("TimeoutError", "OutcomeUnknown") if error else ""
-
-        async def press(at: Desk) -> Handover:
-            key = await at.grants.pick_up(by, grant, delivery=click)
-            TURN.get().intended_at = key.intended_at
-            return await at.grants.issue(key)
-
-        self.act(
+        grant, click = self._grant(which), self._click(again)
+        by = ANA if stranger else self._holder(grant)
+        self._mints(
             desk,
             "press",
-            press,
+            lambda at: at.grants.pick_up(by, grant, delivery=click),
             fate=fate,
             delivery=click,
             mint=mint,
-            then=self._handed_over,
-            expect=self.model.pressing(grant, by.id, again=click in self.taken, error=ends),
+            expect=self.model.pressing(grant, by.id, again=click in self.taken, error=_ends(mint)),
         )
+
+    def _holder(self, grant: str) -> Actor:
+        return Actor(TEAM, self.model.grants[grant].ask.requester)
+
+    def _mints(self, desk: int, what: str, begin: Callable[[Desk], Coroutine[Any, Any, Key]], **about: Any) -> None:
+        async def press(at: Desk) -> Handover:
+            key = await begin(at)
+            TURN.get().intended_at = key.intended_at
+            return await at.grants.issue(key)
+
+        self.act(desk, what, press, then=self._handed_over, **about)
 
     def _handed_over(self, done: Done) -> None:
         if done.answer:
@@ -457,6 +475,56 @@ class AnyOrder(RuleBasedStateMachine):
         expect = self.model.revoking(grant, by.id)
         self.act(desk, "revoke", lambda at: at.grants.revoke(by, grant), fate=fate, expect=expect)
 
+    # ---- rotation
+
+    @precondition(lambda self: self.model.grants)
+    @rule(
+        desk=DESKS,
+        which=WHICH,
+        stranger=RARELY,
+        again=RARELY,
+        mint=st.sampled_from(("fine", "fine", "fine", "fine", *MINTS)),
+        opened=st.booleans(),
+        fate=FATES,
+    )
+    def rotates(  # noqa: PLR0917  # hypothesis passes a rule's arguments by name
+        self, desk: int, which: int, stranger: bool, again: bool, mint: str, opened: bool, fate: tuple[Fate, int]
+    ) -> None:
+        """The holder, or another, presses *rotate*; in some stories the link is opened at once."""
+        grant, click = self._grant(which), self._click(again)
+        by = ANA if stranger else self._holder(grant)
+        before = len(self.handovers)
+        self._mints(
+            desk,
+            "rotate",
+            lambda at: at.rotation.rotate(by, grant, delivery=click),
+            fate=fate,
+            delivery=click,
+            mint=mint,
+            expect=self.model.rotating(
+                grant, by.id, self.around.clock.now, again=click in self.taken, error=_ends(mint)
+            ),
+        )
+        if opened and len(self.handovers) > before:
+            self._opened()
+
+    @precondition(lambda self: self.model.grants)
+    @rule(desk=DESKS, which=WHICH, stranger=RARELY, fate=FATES)
+    def switches(self, desk: int, which: int, stranger: bool, fate: tuple[Fate, int]) -> None:
+        """The holder, or another, says that nothing uses the old keys any more."""
+        grant = self._grant(which)
+        by = ANA if stranger else self._holder(grant)
+        expect = self.model.switching(grant, by.id)
+        self.act(desk, "switch", lambda at: at.rotation.switched(by, grant), fate=fate, expect=expect)
+
+    @precondition(lambda self: self.model.grants)
+    @rule(desk=DESKS, which=WHICH, by=st.sampled_from((BEN, CARA, DEV, ANA)), fate=FATES)
+    def rotates_at_once(self, desk: int, which: int, by: Actor, fate: tuple[Fate, int]) -> None:
+        """The holder, an approver, or another has all keys of a grant revoked before there is a new one."""
+        grant = self._grant(which)
+        expect = self.model.rotating_at_once(grant, by.id)
+        self.act(desk, "rotate at once", lambda at: at.rotation.rotate_at_once(by, grant), fate=fate, expect=expect)
+
     # ---- time and the world
 
     @rule(pause=PAUSES)
@@ -493,6 +561,8 @@ class AnyOrder(RuleBasedStateMachine):
         now = self.around.clock.now
         assert self.model.overdue(now) == []
         assert not [key for key in self.ground.all(Key) if key.state == "revoking" and key.due_at <= now]
+        living = [self.model.keys[marker.removeprefix("keydesk-")] for marker in self.vendor.living.values()]
+        assert not [key for key in living if key.grace_ends and key.grace_ends <= now and not key.given_up]
         assert not [one for one in self.ground.all(Notice) if one.shown < one.wanted and one.due_at <= now]
 
     @precondition(lambda self: self.held)
@@ -530,6 +600,7 @@ class AnyOrder(RuleBasedStateMachine):
             self.runner.close()
 
     def _comes_to_rest(self) -> None:
+        self.time_passes(GRACE)
         self._until_quiet()
         keys, grants = self.ground.all(Key), self.ground.all(Grant)
         assert {grant.state for grant in grants} <= {"ready", "active", "ended"}
@@ -540,11 +611,10 @@ class AnyOrder(RuleBasedStateMachine):
         self._everybody_was_told()
         for grant in grants:
             if grant.state == "ready":
-                self.picks_up(0, self._behind(self.model.grants, grant.id), False, False, "fine", (Fate.RUN, 0))
-                self.claims(1, 0, "laptop", False, (Fate.RUN, 0))
-                self.acknowledges(0, 0, "laptop", False, (Fate.RUN, 0))
+                self.picks_up(0, self._behind(self.model.grants, grant.id), False, False, "fine", WELL)
+                self._opened()
                 assert self.model.grants[grant.id].state == "active"
-            self.revokes(1, self._behind(self.model.grants, grant.id), Actor(TEAM, grant.holder), (Fate.RUN, 0))
+            self.revokes(1, self._behind(self.model.grants, grant.id), Actor(TEAM, grant.holder), WELL)
         self._until_quiet()
         assert self.vendor.living == {}
         assert {grant.state for grant in self.ground.all(Grant)} <= {"ended"}
@@ -570,6 +640,12 @@ class AnyOrder(RuleBasedStateMachine):
             _, story = self.slack.messages[notice.channel, notice.ts]
             assert story.request.state == states[notice.about]
             assert story.grant is None or story.grant.state == states[story.grant.id]
+
+
+def _ends(mint: str) -> str:
+    """The error with which an act ends whose mint meets this plan."""
+    error = MINTS[mint].error
+    return type(error()).__name__.replace("TimeoutError", "OutcomeUnknown") if error else ""
 
 
 @pytest.fixture

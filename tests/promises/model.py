@@ -435,8 +435,11 @@ class Model:
             return ["refused"], "NotYours"
         if link.session not in (None, session):
             return ["refused"], "NotAllowed"
-        if link.state in ("claimed", "revealed"):
-            return (["link.revealed"] if link.state == "claimed" else []), ""
+        if link.state == "revealed":
+            return [], ""
+        if link.state == "claimed":
+            follows = any(key.link is link and key.grant.in_hand for key in self.keys.values())
+            return [*(["grant.rotated"] if follows else []), "link.revealed"], ""
         return [], "Superseded"
 
     def revoking(self, grant_id: str, by: str) -> tuple[list[str], str]:

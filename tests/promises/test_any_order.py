@@ -20,7 +20,7 @@ from functools import partial
 from typing import Any, cast
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from sqlalchemy import case, create_engine, delete, null, select, union_all
@@ -320,14 +320,16 @@ class AnyOrder(RuleBasedStateMachine):
         self.clicks += 0 if again and self.clicks else 1
         return f"click {self.clicks}"
 
-    @initialize(by=st.sampled_from((BEN, CARA)), held=st.booleans())
-    def a_first_grant(self, by: Actor, held: bool) -> None:
-        """Asked and approved, and in some stories held."""
+    @initialize(by=st.sampled_from((BEN, CARA)), begins=st.sampled_from(("approved", "held", "rotated", "coming")))
+    def a_first_grant(self, by: Actor, begins: str) -> None:
+        """Asked and approved; in most stories held; in some rotated, so that an old key works on, or about to be."""
         self.asks(0, by, False, WELL)
         self.decides(0, 0, DEV, Ruling.APPROVE, WELL)
-        if held:
+        if begins != "approved":
             self.picks_up(0, 0, False, False, "fine", WELL)
             self._opened()
+        if begins in ("rotated", "coming"):
+            self.rotates(0, 0, False, False, "fine", begins == "rotated", WELL)
 
     def _opened(self) -> None:
         self.claims(1, 0, "laptop", False, WELL)
@@ -670,13 +672,14 @@ def strays() -> Iterator[Strays]:
 def test_in_any_order_with_any_fault_the_promises_hold(ground: Ground, strays: Strays, database_url: str) -> None:
     """Stories of acts, faults, crashes and time, on both databases: model and desk agree, and the promises hold."""
     longer = int(os.environ.get("KEYDESK_EXAMPLES", "1"))
+    first = 0 if longer == 1 else random.randrange(2**32)  # the same stories each time in the suite, new ones by hand
     told = settings(
-        max_examples=STORIES[database_url.partition(":")[0]] * longer,
+        max_examples=2,  # the empty story, and one more: of those that follow most would be the same again, hardly changed
         stateful_step_count=STEPS,
-        derandomize=longer == 1,  # the same stories each time in the suite, new ones by hand
         database=None,
         deadline=None,  # a commit takes as long as the disk does
         suppress_health_check=list(HealthCheck),  # stories are long and slow, and meant so
     )
-    stories = partial(AnyOrder, ground, strays)
-    run_state_machine_as_test(cast(type[AnyOrder], stories), settings=told)  # it takes whatever makes a machine
+    for number in range(STORIES[database_url.partition(":")[0]] * longer):
+        stories = seed(first + number)(partial(AnyOrder, ground, strays))
+        run_state_machine_as_test(cast(type[AnyOrder], stories), settings=told)  # it takes whatever makes a machine

@@ -227,7 +227,8 @@ class Model:
     def _grant_rotation_started(self, entry: Entry, *_: object) -> bool:
         grant = self.grants[entry.subject]
         fits = grant.in_hand is not None and entry.detail["follows"] == grant.in_hand.id and not grant.over
-        fits = fits and len(grant.retiring) < OLD_AT_MOST and not _past(grant.expires_at, entry.at)
+        fits = fits and len(grant.retiring) < OLD_AT_MOST
+        fits = fits and grant.expires_at is not None and grant.expires_at >= entry.at + WORTH_ROTATING
         return self._intended(entry) and fits
 
     def _grant_rotated(self, entry: Entry, *_: object) -> bool:

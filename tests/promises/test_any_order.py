@@ -56,6 +56,7 @@ class Beginning(StrEnum):
 
     ROTATED = "rotated"  # an old key works on through its grace
     FOLLOWING = "following"  # a key that is to follow waits behind its link
+    SWITCHED = "switched"  # the old key is revoked before its grace ends
     AT_ONCE = "at once"  # all its keys are revoked, an old one too, and another is to be picked up
     HELD = "held"
     APPROVED = "approved"
@@ -93,6 +94,8 @@ class AnyOrder(Stage):
             self._opened()
         if self.begins not in (Beginning.APPROVED, Beginning.HELD):
             self.rotates(0, 0, False, False, "fine", self.begins is not Beginning.FOLLOWING, WELL)
+        if self.begins is Beginning.SWITCHED:
+            self.switches(0, 0, False, WELL)
         if self.begins is Beginning.AT_ONCE:
             self.rotates_at_once(0, 0, DEV, WELL)
 
@@ -249,7 +252,7 @@ class AnyOrder(Stage):
         desk=DESKS,
         which=WHICH,
         stranger=RARELY,
-        again=RARELY,
+        again=st.booleans(),
         mint=st.sampled_from(("fine", "fine", "fine", "fine", *MINTS)),
         opened=st.booleans(),
         fate=FATES,

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 
 from bot.desk.approvers import Approvers
 from bot.desk.audit import Act
 from bot.desk.grants import Grants
 from bot.desk.limits import MICROS_IN_A_CENT, WARN_AT
-from bot.desk.model import SYSTEM, AccessRequest, Cause, Decision, Grant, Key, NoticeKind
+from bot.desk.model import SYSTEM, Cause, Grant, Key, NoticeKind
 from bot.desk.offer import Ability
 from bot.desk.policy import OverBudget, Policy
 from bot.desk.ports import Clock, Random, Store, Transaction
@@ -53,11 +54,7 @@ class Budgets:
         """By grant, who is told that its budget is used up."""
         hears = {}
         for grant in grants:
-
-            def look(tx: Transaction, grant: Grant = grant) -> tuple[AccessRequest | None, Decision | None]:
-                return came_of(tx, grant)
-
-            request, decision = await self._store.read(look)
+            request, decision = await self._store.read(partial(came_of, grant=grant))
             found = await self._approvers.who_hears(request, decision.approver) if request and decision else ()
             hears[grant.id] = sorted(found)
         return hears
@@ -94,7 +91,7 @@ class Budgets:
         if found is not None and found.state is GrantState.ACTIVE:  # one that ended by it was told so
             # What is not used up can wait for their working hours; what waited there is told with it.
             tx.drop_unposted(grant.team, grant.request_id, [NoticeKind.BUDGET])
-            self._notify(tx, NoticeKind.BUDGET, grant, grant.holder, waits=percent < WARN_AT[-1])
+            self._notify(tx, NoticeKind.BUDGET, grant, grant.holder, waits=percent < 100)
         for who in hears if percent >= 100 else ():
             self._notify(tx, NoticeKind.OVERSPENT, grant, who)
         tx.record(

@@ -27,7 +27,7 @@ from bot.desk.ports import Clock, Directory, Notifier, Random, Store, Transactio
 from bot.desk.retrying import wait_before
 from bot.desk.sweeps import failed
 from bot.desk.week import ONE_DAY, Digest, Subscription
-from bot.desk.zones import MANY
+from bot.desk.zones import many_due
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class Mailing:
         if self._enrolled_at is None or not timedelta() <= now - self._enrolled_at < ENROL_EVERY:
             await self._enrol(now)
             self._enrolled_at = now
-        self._many = len(await self._store.read(lambda tx: tx.due(DueKind.DIGEST, now, MANY))) == MANY
+        self._many = await many_due(DueKind.DIGEST, now, self._store)
 
     async def _enrol(self, now: datetime) -> None:
         named = sorted(await self._named())

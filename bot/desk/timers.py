@@ -18,7 +18,7 @@ from bot.desk.model import Timer, TimerKind
 from bot.desk.ports import Clock, Directory, Store, Transaction
 from bot.desk.retrying import wait_before
 from bot.desk.sweeps import failed, handling
-from bot.desk.zones import MANY
+from bot.desk.zones import many_due
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +57,7 @@ class Timers:
 
     async def _know_people(self) -> None:
         """Where many are due, everybody is asked about together, before any is leased. Those that need nobody do not wait for it."""
-        now = self.clock()
-        if len(await self.store.read(lambda tx: tx.due(DueKind.TIMER, now, MANY))) < MANY:
+        if not await many_due(DueKind.TIMER, self.clock(), self.store):
             return
         try:
             await self.directory.know_everybody()

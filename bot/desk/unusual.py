@@ -159,7 +159,8 @@ class Baseline:
         before = range(tonight - WEEKS * WEEK, tonight)
         used = (one for one in before if one in self._hours and one not in self._no_measure)
         # By UTC, too: what works by it keeps its hour there, and is at another on this clock once that is put.
-        if any(one % DAY in NIGHT or self._utc(one) % DAY == self._utc(number) % DAY for one in used):
+        by_utc = self._utc(number) % DAY
+        if any(one % DAY in NIGHT or self._utc(one) % DAY == by_utc for one in used):
             return []
         if any(one.kind is Unusual.NIGHT and one.at >= _at(tonight) for one in self._accepted):
             return []

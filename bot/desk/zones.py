@@ -1,10 +1,18 @@
 """Where people live, as far as their working hours go."""
 
+from datetime import datetime
+
+from bot.desk.due import DueKind
 from bot.desk.errors import Unavailable
-from bot.desk.ports import Directory
+from bot.desk.ports import Directory, Store
 
 MANY = 50
 """So many things due at once, and everybody is asked about together: one by one Slack answers about a hundred people a minute."""
+
+
+async def many_due(kind: DueKind, now: datetime, store: Store) -> bool:
+    """Whether so much of this kind is due that everybody is to be asked about together."""
+    return len(await store.read(lambda tx: tx.due(kind, now, MANY))) == MANY
 
 
 async def tz_of(member: str, directory: Directory) -> str:

@@ -376,9 +376,7 @@ class Year:
     async def _picks_up(self, ask: Ask, grant: Grant, first: bool, world: World) -> None:
         holder, delivery = Actor(TEAM, ask.who), new_id("d", os.urandom)
         key = await world.grants.pick_up(holder, grant.id, delivery=delivery, acknowledged=True)
-        self._ask_of_marker[key.marker] = ask.number
-        handover = await world.grants.issue(key)
-        self.write(What.SEALED, who=ask.who, marker=key.marker)
+        handover = await self._issued(ask, key, world)
         if ask.opens == "never" and first:
             return
         if ask.opens == "later":
@@ -390,13 +388,17 @@ class Year:
     async def _rotates(self, ask: Ask, grant: Grant, world: World) -> None:
         holder, delivery = Actor(TEAM, ask.who), new_id("d", os.urandom)
         key = await world.rotation.rotate(holder, grant.id, delivery=delivery, acknowledged=True)
-        self._ask_of_marker[key.marker] = ask.number
-        handover = await world.grants.issue(key)
-        self.write(What.SEALED, who=ask.who, marker=key.marker)
+        handover = await self._issued(ask, key, world)
         before = [marker for marker, held in self._in_hand.items() if held.ask.number == ask.number]
         await self._opens(ask, key, handover, True, world)
         for marker in before:
             del self._in_hand[marker]
+
+    async def _issued(self, ask: Ask, key: Key, world: World) -> Handover:
+        self._ask_of_marker[key.marker] = ask.number
+        handover = await world.grants.issue(key)
+        self.write(What.SEALED, who=ask.who, marker=key.marker)
+        return handover
 
     async def _opens(self, ask: Ask, key: Key, handover: Handover, shows: bool, world: World) -> None:
         link_id, seed = pieces(handover.url)

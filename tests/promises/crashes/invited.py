@@ -1,16 +1,14 @@
 """Stories of desks that die while somebody is invited to the provider's own organisation, or the invitation is withdrawn."""
 
-import asyncio
-import time
 from typing import Any
 
 from bot.desk.audit import Act
 from bot.desk.invitations import ASK_AGAIN
 from bot.desk.revoking import QUARANTINE
 from bot.desk.states import GrantState
-from tests.promises.crashes.stage import PATIENCE, SECOND
+from tests.promises.crashes.stage import SECOND, until
 from tests.promises.crashes.stages import WAYS_ON_ONE_STAGE
-from tests.promises.crashes.stories import Story, and_fault, time_passes
+from tests.promises.crashes.stories import Story, and_fault, revoked_while_held, time_passes
 from tests.promises.crashes.way import Way
 
 EMAIL = "ben@acme.example"
@@ -77,29 +75,16 @@ async def gives_it_back(way: Way) -> None:
 async def taken_back_while_it_is_sent(way: Way) -> None:
     """Ben gives it back while OpenAI is asked for it; then it comes."""
     await way.approve()
-    until = time.monotonic() + PATIENCE
-    while not (await way.flow.sandbox.record())["held"]:
-        assert time.monotonic() < until
-        await asyncio.sleep(0.01)
-    grant = way.grant()
-    assert grant is not None
-    assert (await way.flow.ben.command(f"/apikey revoke {grant.id}")).acknowledged
-    await way.flow.sandbox.release()
+    await revoked_while_held(way)
 
 
 async def _is(way: Way, state: GrantState) -> None:
-    until = time.monotonic() + PATIENCE
-    while (grant := way.grant()) is None or grant.state is not state:
-        assert time.monotonic() < until, grant
-        await asyncio.sleep(0.02)
+    await until(way.grant, lambda grant: grant is not None and grant.state is state)
 
 
 async def _is_followed(way: Way) -> None:
     """Until the desk knows that he came, and does not look any more."""
-    until = time.monotonic() + PATIENCE
-    while (grant := way.grant()) is None or grant.due_at is not None:
-        assert time.monotonic() < until, grant
-        await asyncio.sleep(0.02)
+    await until(way.grant, lambda grant: grant is not None and grant.due_at is None)
 
 
 async def _at_openai(way: Way) -> tuple[list[str], bool]:

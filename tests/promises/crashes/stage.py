@@ -24,6 +24,7 @@ from tests.flows.world import World
 from tests.processes import DeskProcess
 from tests.promises.dying import Dying
 
+Found = TypeVar("Found")
 Thing = TypeVar("Thing", AccessRequest, Grant, Key, Link, Notice)
 POST = "chat.postMessage"
 PATIENCE = 120.0  # seconds of real time for what the desk does at once, on a machine busy with much else
@@ -33,6 +34,14 @@ UNKNOWN_COMMIT = "a commit that was not found"
 DEAD = (KeyState.REVOKED, KeyState.VOID)
 AGAIN = (audit.Act.PICK_UP_STARTED, audit.Act.UNWRAPPED)
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
+async def until(look: Callable[[], Found], met: Callable[[Found], bool]) -> None:
+    """Looks again and again until what is found is as it is to be; fails, and tells what it found, after `PATIENCE`."""
+    end = time.monotonic() + PATIENCE
+    while not met(found := look()):
+        assert time.monotonic() < end, found
+        await asyncio.sleep(0.02)
 
 
 @dataclass
@@ -104,9 +113,9 @@ class Stage:
 
     async def settled(self) -> None:
         """Returns once the desk has nothing to do now, or is dead. What a dead one had leased waits for its lease to end."""
-        until = time.monotonic() + PATIENCE
+        end = time.monotonic() + PATIENCE
         while self.desk.alive and (left := self._left()):
-            assert time.monotonic() < until, f"still to do: {left}\n{self.desk.said()[-3000:]}"
+            assert time.monotonic() < end, f"still to do: {left}\n{self.desk.said()[-3000:]}"
             await asyncio.sleep(0.02)
 
     def _left(self) -> list[tuple[Any, ...]]:

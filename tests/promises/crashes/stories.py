@@ -76,6 +76,11 @@ def and_fault(
 async def held_and_revoked(way: Way) -> None:
     """Ben revokes while his key is minted; then the mint comes to its end."""
     await way.pick_up()
+    await revoked_while_held(way)
+
+
+async def revoked_while_held(way: Way) -> None:
+    """Ben revokes while a call to the provider is held; then that comes to its end."""
     until = time.monotonic() + PATIENCE
     while not (await way.flow.sandbox.record())["held"]:
         assert time.monotonic() < until

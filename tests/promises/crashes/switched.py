@@ -1,13 +1,12 @@
 """Stories of desks that die while a key is switched off, as nobody rotated it, or on again."""
 
-import asyncio
 import time
 from contextlib import suppress
 from datetime import timedelta
 
 from bot.desk.model import TimerKind
 from bot.desk.states import KeyState
-from tests.promises.crashes.stage import PATIENCE, SECOND
+from tests.promises.crashes.stage import PATIENCE, SECOND, until
 from tests.promises.crashes.stories import Story, and_fault
 from tests.promises.crashes.way import Way
 
@@ -17,9 +16,9 @@ SWITCHED = "Switching.carry_out.write_down"
 async def overdue(way: Way) -> None:
     """Ben's key is to be rotated, and Ana was told that it is overdue."""
     await way.active()
-    until = time.monotonic() + PATIENCE
+    end = time.monotonic() + PATIENCE
     while (grant := way.grant()) is None or grant.overdue_since is None:
-        assert time.monotonic() < until, grant
+        assert time.monotonic() < end, grant
         await time_of_the_rotation(way)
 
 
@@ -37,9 +36,9 @@ async def time_of_the_rotation(way: Way) -> None:
 
 async def until_it_is_off(way: Way) -> None:
     """It is switched off for that, in Ben's working hours."""
-    until = time.monotonic() + PATIENCE
+    end = time.monotonic() + PATIENCE
     while way.stage.desk.alive and _state(way) not in (KeyState.DISABLING, KeyState.DISABLED):
-        assert time.monotonic() < until
+        assert time.monotonic() < end
         await time_of_the_rotation(way)
 
 
@@ -84,10 +83,7 @@ def _state(way: Way) -> KeyState:
 
 
 async def _is_in(way: Way, state: KeyState) -> None:
-    until = time.monotonic() + PATIENCE
-    while _state(way) is not state:
-        assert time.monotonic() < until, _state(way)
-        await asyncio.sleep(0.02)
+    await until(lambda: _state(way), lambda found: found is state)
     await way.stage.settled()
 
 

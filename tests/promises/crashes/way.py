@@ -20,7 +20,7 @@ from bot.slack import views
 from sandbox.client import Ack, Member, Message, View
 from tests.flows.browsing import from_base64url, split
 from tests.flows.world import ASK, World
-from tests.promises.crashes.stage import DEAD, PATIENCE, SECOND, Stage
+from tests.promises.crashes.stage import DEAD, PATIENCE, SECOND, Stage, until
 from tests.web.test_deposit import sealed as seal_to_desk
 
 WEEK, NOTHING = "Your week: ", "There is nothing to tell"
@@ -73,9 +73,9 @@ class Way:
 
     async def link(self, known: Sequence[str] = ()) -> str:
         """A link that is not among those known, as soon as it is there."""
-        until = time.monotonic() + PATIENCE
+        end = time.monotonic() + PATIENCE
         while not (new := [url for url in await self.links() if url not in known]):
-            assert time.monotonic() < until, f"no link came\n{self.stage.desk.said()[-3000:]}"
+            assert time.monotonic() < end, f"no link came\n{self.stage.desk.said()[-3000:]}"
             await asyncio.sleep(0.01)
         return new[-1]
 
@@ -205,10 +205,10 @@ class Way:
         await self._minted_since(began)
 
     async def _minted_since(self, began: datetime) -> None:
-        until = time.monotonic() + PATIENCE
-        while [k for k in self.stage.rows(Key) if k.state is KeyState.MINTING and k.intended_at >= began]:
-            assert time.monotonic() < until, "the mint does not end"
-            await asyncio.sleep(0.01)
+        def minting() -> list[Key]:
+            return [k for k in self.stage.rows(Key) if k.state is KeyState.MINTING and k.intended_at >= began]
+
+        await until(minting, lambda found: not found)
 
     # ---- how far it is
 
